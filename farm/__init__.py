@@ -1,0 +1,1 @@
+"""Settings, wiring, the command and the embedded servers."""

@@ -1,0 +1,88 @@
+"""The farm's settings: the only reader of the environment.
+
+Each has a default that works on one machine. ``REELFARM_…`` variables override
+``reelfarm.toml`` in the working directory, which overrides the defaults.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Settings(BaseSettings):
+    """Every setting. ``None`` for an endpoint or URL means: start the embedded part."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="REELFARM_", toml_file="reelfarm.toml", extra="forbid", frozen=True
+    )
+
+    #: Everything a run leaves on this machine.
+    data_dir: Path = Path(".reelfarm")
+
+    s3_endpoint: str | None = None
+    s3_region: str = "us-east-1"
+    s3_bucket: str = "reelfarm"
+    s3_prefix: str = ""
+    s3_access_key: str | None = None
+    s3_secret_key: SecretStr | None = None
+    #: PEM file ffmpeg and boto3 verify the endpoint's certificate with; None for the system's.
+    s3_ca_file: Path | None = None
+    #: True where ``s3_endpoint`` is left out on purpose because the storage is AWS itself.
+    s3_aws: bool = False
+
+    redis_url: str | None = None
+    namespace: str = "reelfarm"
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    #: What playback URLs begin with; None for what the request was sent to.
+    public_url: str | None = None
+    #: Without one, only loopback addresses are served.
+    api_token: SecretStr | None = None
+
+    #: Bytes; uploads over it end as 413.
+    max_upload: int = 64 * 1024**3
+    #: Seconds of film, and pixels of a picture, over which a source is refused.
+    max_duration: float = 12 * 3600.0
+    max_pixels: int = 8192 * 4352
+
+    #: Encode slots on this host; 0 for one per core.
+    slots: int = Field(default=0, ge=0)
+    head_slots: int = Field(default=1, ge=0)
+    #: Seconds a drained worker may take to finish its part before it gives it back.
+    drain_timeout: float = 600.0
+
+    #: A profile file of your own, in place of the package's default.
+    profile: Path | None = None
+    ffmpeg: Path | None = None
+    ffprobe: Path | None = None
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def encode_slots(self) -> int:
+        """Encode slots with the default worked out."""
+        return self.slots or os.cpu_count() or 1
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

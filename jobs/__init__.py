@@ -1,0 +1,1 @@
+"""What processes agree on: states, records, parts, queues, leases. Knows no codecs."""

@@ -1,0 +1,1 @@
+"""Running ffmpeg and ffprobe. The only package that starts a media process."""

@@ -1,0 +1,23 @@
+"""A process to be started, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+#: Marks an output in ``arguments`` that the runner replaces by a pipe to the named sink.
+SINK: Final = "sink:"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Arguments for ffmpeg, without the binary. ``sink:NAME`` stands for the pipe to a sink."""
+
+    arguments: tuple[str, ...]
+    #: Seconds after which the run has failed, whatever it is doing.
+    deadline: float
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """The names of the sinks the command writes to, in order."""
+        return tuple(a.removeprefix(SINK) for a in self.arguments if a.startswith(SINK))

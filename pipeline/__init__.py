@@ -1,0 +1,1 @@
+"""What happens to a video, step by step."""

@@ -1,0 +1,1 @@
+"""Posters and storyboards. Paths and URLs in, paths out."""

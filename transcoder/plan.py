@@ -1,0 +1,161 @@
+"""The plan of one generation: what is made, cut into which parts. Pure data.
+
+Times are in the output's clock, which begins at 0 with the first displayed picture (or the
+first sound where there is no picture). Video is counted in frames of ``VideoPlan.rate``, audio
+in AAC frames of 1024 samples.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fractions import Fraction
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from media.probed import Probe
+
+#: Samples in one AAC-LC frame (ISO/IEC 14496-3, 4.5.2.1.1).
+AAC_FRAME: Final = 1024
+
+
+class Frozen(BaseModel):
+    """An immutable piece of a plan."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Rung(Frozen):
+    """One video rendition of the ladder. Rates are bits per second."""
+
+    name: str
+    width: int
+    height: int
+    crf: float
+    maxrate: int
+    bufsize: int
+    level: str
+
+
+class ToneMap(StrEnum):
+    """The transfer a high-dynamic-range source has to be brought down from."""
+
+    PQ = "smpte2084"
+    HLG = "arib-std-b67"
+
+
+class VideoPlan(Frozen):
+    """How the picture track becomes the ladder."""
+
+    stream: int
+    #: ``Z``: presentation time of the first displayed picture, in seconds of the source's clock.
+    zero: Fraction
+    rate: Fraction
+    #: Frames between key frames.
+    gop: int
+    #: Frames of a full segment, a whole number of GOPs.
+    segment: int
+    #: Predicted frames of the whole film; None where the source does not tell.
+    frames: int | None
+    #: ``P``: seconds to start reading early where the container has no key-frame index.
+    preroll: float
+    constant_rate: bool
+    #: Displayed size before scaling.
+    width: int
+    height: int
+    deinterlace: bool = False
+    tone_map: ToneMap | None = None
+    full_range: bool = False
+    color_space: str | None = None
+    color_primaries: str | None = None
+    color_transfer: str | None = None
+    preset: str
+    #: Largest first, so that each is scaled from the one before it.
+    rungs: tuple[Rung, ...]
+
+    @property
+    def timescale(self) -> int:
+        """Ticks per second in which a frame is a whole number of ticks."""
+        numerator = self.rate.numerator
+        return numerator if numerator >= 10_000 else numerator * 1000
+
+    @property
+    def frame_ticks(self) -> int:
+        """Ticks of one frame."""
+        return int(self.timescale / self.rate)
+
+
+class AudioPlan(Frozen):
+    """How one sound track becomes one audio rendition."""
+
+    name: str
+    stream: int
+    zero: Fraction
+    language: str | None
+    channels: int
+    sample_rate: int
+    bit_rate: int
+    default: bool
+    #: AAC frames of a full segment.
+    segment: int
+    #: Predicted seconds; None where the source does not tell.
+    duration: float | None
+
+
+class PartKind(StrEnum):
+    """What a part does."""
+
+    VIDEO = "video"
+    AUDIO = "audio"
+    PICTURES = "pictures"
+
+
+class Part(Frozen):
+    """The unit of work, retry, lease and receipt."""
+
+    id: str
+    kind: PartKind
+    #: Whether a viewer is waiting for it: it runs in a head slot.
+    head: bool = False
+    #: The rungs or the audio track it makes.
+    tracks: tuple[str, ...] = ()
+    #: First frame on the output's grid, and how many; None for as many as there are.
+    first: int = 0
+    count: int | None = None
+    #: Whether it commits a receipt every few segments and resumes after the last.
+    stream: bool = False
+    #: Predicted seconds of encoding at one core, for deadlines and back-pressure.
+    cost: float = 1.0
+
+
+class Lane(Frozen):
+    """Parts whose segments follow each other in the playlists of the same tracks."""
+
+    tracks: tuple[str, ...]
+    parts: tuple[str, ...]
+
+
+class Plan(Frozen):
+    """Everything the parts of one generation need to know; immutable once written."""
+
+    schema_version: int = 1
+    profile: str
+    probe: Probe
+    #: Seconds; what EXT-X-TARGETDURATION says for every playlist.
+    target_duration: int
+    #: Segments between two checkpoints of a stream part.
+    checkpoint: int
+    video: VideoPlan | None = None
+    audio: tuple[AudioPlan, ...] = ()
+    #: In the order in which they are to be worked on.
+    parts: tuple[Part, ...]
+    lanes: tuple[Lane, ...]
+    #: What was left out or is going to be mended, as (code, message).
+    warnings: tuple[tuple[str, str], ...] = ()
+
+    def part(self, part_id: str) -> Part:
+        """The part of that id. Raises :class:`KeyError` where there is none."""
+        for part in self.parts:
+            if part.id == part_id:
+                return part
+        raise KeyError(part_id)
