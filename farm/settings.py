@@ -7,10 +7,11 @@ Each has a default that works on one machine. ``REELFARM_…`` variables overrid
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,12 +19,24 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from farm.errors import SettingsError
+
+PREFIX = "REELFARM_"
+FILE = "reelfarm.toml"
+#: What a variable holds to say that a setting is not set, whatever the file says.
+NONE = "null"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
 
 class Settings(BaseSettings):
     """Every setting. ``None`` for an endpoint or URL means: start the embedded part."""
 
     model_config = SettingsConfigDict(
-        env_prefix="REELFARM_", toml_file="reelfarm.toml", extra="forbid", frozen=True
+        env_prefix=PREFIX,
+        env_parse_none_str=NONE,
+        toml_file=FILE,
+        extra="forbid",
+        frozen=True,
     )
 
     #: Everything a run leaves on this machine.
@@ -47,6 +60,8 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     #: What playback URLs begin with; None for what the request was sent to.
     public_url: str | None = None
+    #: Where the commands that talk to a farm find it; None for the one running here.
+    url: str | None = None
     #: Without one, only loopback addresses are served.
     api_token: SecretStr | None = None
 
@@ -75,6 +90,17 @@ class Settings(BaseSettings):
         """Encode slots with the default worked out."""
         return self.slots or os.cpu_count() or 1
 
+    @property
+    def address(self) -> str:
+        """Where the API is reached from this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether anybody who reaches this machine could use the API."""
+        return self.api_token is None and self.host not in LOOPBACK
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -86,3 +112,46 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then the file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load(**options: Any) -> Settings:
+    """The settings, ``options`` that are not None first. Raises :class:`SettingsError`."""
+    return _settings({key: value for key, value in options.items() if value is not None})
+
+
+def replaced(settings: Settings, **changes: Any) -> Settings:
+    """The same settings but for ``changes``. Raises :class:`SettingsError`."""
+    return _settings({**settings.model_dump(), **changes})
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment in which a child process has exactly these settings."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+    own = {PREFIX + key.upper(): _text(value) for key, value in settings.model_dump().items()}
+    return inherited | own
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+    except (tomllib.TOMLDecodeError, OSError) as error:
+        raise SettingsError(f"{FILE} cannot be read: {error}") from error
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return NONE
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        said = (
+            "there is no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
+        )
+        lines.append(f"{name} ({PREFIX}{name.upper()} or {FILE}): {said}")
+    return "The settings will not do.\n  " + "\n  ".join(lines)

@@ -24,11 +24,11 @@ class Document(BaseModel):
 class InboxEntry(Document):
     """The to-do list's line for one video that is not terminal.
 
-    ``receiving`` entries expire; what they point to is then removed.
+    ``receiving`` entries expire; they become ``abandoned`` and what they point to is removed.
     """
 
     schema_version: int = 1
-    state: Literal["receiving", "accepted", "deleting"]
+    state: Literal["receiving", "abandoned", "accepted"]
     expires_at: datetime | None = None
 
 
@@ -40,7 +40,7 @@ class Problem(Document):
     hint: str
 
 
-class Warning(Document):  # noqa: A001 - the contract's own term
+class VideoWarning(Document):
     """What was mended, such as damage at a time or a track left out."""
 
     code: str
@@ -107,7 +107,7 @@ class VideoRecord(Document):
     has_poster: bool = False
     has_storyboard: bool = False
     error: Problem | None = None
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[VideoWarning, ...] = ()
     events: tuple[Event, ...] = ()
     created_at: datetime
     playable_at: datetime | None = None

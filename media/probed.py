@@ -81,6 +81,9 @@ class Timing(Facts):
     constant_rate: bool = True
     #: The rate the sampled pictures have; None with fewer than two.
     rate: Fraction | None = None
+    #: Whether packets lack presentation times, so that a picture's time after a seek may differ
+    #: from the one it has when all is decoded from the start.
+    timestamps_missing: bool = False
 
 
 class Probe(Facts):
@@ -88,6 +91,8 @@ class Probe(Facts):
 
     container: str
     duration: float | None
+    #: Whether ``duration`` is a guess from the bit rate.
+    estimated: bool = False
     start: float | None
     #: Bytes.
     size: int | None
@@ -99,3 +104,9 @@ class Probe(Facts):
     subtitles: tuple[SubtitleStream, ...] = ()
     timing: Timing | None = None
     encrypted: bool = False
+
+    @property
+    def main_video(self) -> VideoStream | None:
+        """The film: the default picture track, else the largest; no cover. ``timing`` is its."""
+        films = [stream for stream in self.video if not stream.attached_picture]
+        return max(films, key=lambda film: (film.default, film.width * film.height), default=None)

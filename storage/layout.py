@@ -6,12 +6,19 @@ Names from outside (file names, languages, titles) never reach a key.
 
 from __future__ import annotations
 
+IDEMPOTENCY = "idempotency/"
 INBOX = "inbox/"
 INDEX = "index/"
+TRASH = "trash/"
+TOMBSTONES = "tombstones/"
 VIDEOS = "videos/"
 
 #: Ids start with the creation time, so a complement of it lists the newest first.
 _TIME_CHARS = 10
+
+#: No part has that many checkpoints; sorts after all of them.
+LAST_CHECKPOINT = 99_999
+
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _COMPLEMENT = str.maketrans(_ALPHABET, _ALPHABET[::-1])
 
@@ -24,6 +31,32 @@ def inbox(video_id: str) -> str:
 def inbox_id(key: str) -> str:
     """The video an inbox key stands for."""
     return key.removeprefix(INBOX).removesuffix(".json")
+
+
+def idempotency(digest: str) -> str:
+    """Which video an Idempotency-Key stands for; ``digest`` is a hash of the key, in hex."""
+    return f"{IDEMPOTENCY}{digest}.json"
+
+
+def trash(video_id: str) -> str:
+    """The durable promise to remove everything of a deleted video."""
+    return f"{TRASH}{video_id}.json"
+
+
+def trash_id(key: str) -> str:
+    """The video a trash key stands for."""
+    return key.removeprefix(TRASH).removesuffix(".json")
+
+
+def tombstone(video_id: str, until: int) -> str:
+    """An empty object; lists deleted videos by when (Unix seconds) the record may go, too."""
+    return f"{TOMBSTONES}{until:012}-{video_id}"
+
+
+def tombstone_name(key: str) -> tuple[str, int]:
+    """The video and the time a tombstone key stands for."""
+    until, _, video_id = key.removeprefix(TOMBSTONES).partition("-")
+    return video_id, int(until)
 
 
 def index(video_id: str) -> str:

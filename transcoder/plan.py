@@ -60,6 +60,8 @@ class VideoPlan(Frozen):
     #: ``P``: seconds to start reading early where the container has no key-frame index.
     preroll: float
     constant_rate: bool
+    #: Seconds added to source times so that none lies halfway between two output frames.
+    nudge: Fraction = Fraction(0)
     #: Displayed size before scaling.
     width: int
     height: int
@@ -96,8 +98,10 @@ class AudioPlan(Frozen):
     sample_rate: int
     bit_rate: int
     default: bool
-    #: AAC frames of a full segment.
+    #: AAC frames of a full segment, a whole number of fragments.
     segment: int
+    #: AAC frames of one fragment; the head is one.
+    fragment: int = 93
     #: Predicted seconds; None where the source does not tell.
     duration: float | None
 

@@ -1,0 +1,78 @@
+# Every target sets up what it needs by itself. GNU make 3.81 (macOS) is enough.
+
+BIN := .venv/bin
+REELFARM := $(BIN)/reelfarm
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Make the .venv with everything pinned (done by itself; PYTHON=python3.12 picks one)
+	@PYTHON='$(PYTHON)' sh .ci/setup.sh
+
+.PHONY: demo
+demo: setup ## Start a farm, encode a clip, check what came out, stop (FILE=clip.mp4 for your own)
+	@$(REELFARM) demo $${FILE:+"$$FILE"}
+
+.PHONY: run
+run: setup ## Serve at http://127.0.0.1:8000 until Ctrl-C
+	@$(REELFARM) up
+
+.PHONY: upload
+upload: setup ## Upload FILE=clip.mp4 to the running farm and wait until it is ready
+	@test -n "$$FILE" || { echo 'Say which file: make upload FILE=clip.mp4' >&2; exit 2; }
+	@$(REELFARM) upload "$$FILE" --wait
+
+.PHONY: status
+status: setup ## List the videos of the running farm
+	@$(REELFARM) ls
+
+.PHONY: worker
+worker: setup ## Run more workers; they need the S3 and Redis settings of the farm
+	@$(REELFARM) worker
+
+.PHONY: doctor
+doctor: setup ## Check binaries, storage, Redis and disk, and say how to mend them
+	@$(REELFARM) doctor
+
+.PHONY: test
+test: check ## Run every check and test
+	@$(BIN)/pytest -n 2
+
+.PHONY: unit
+unit: setup ## Run the tests that need no server
+	@$(BIN)/pytest -n 2 tests/unit
+
+.PHONY: e2e
+e2e: setup ## Run the end-to-end and fault tests
+	@$(BIN)/pytest -n 2 tests/e2e tests/chaos
+
+.PHONY: check
+check: setup ## Lint, formatting, types, and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: lint
+lint: setup ## Lint only
+	@$(BIN)/ruff check .
+
+.PHONY: format
+format: setup ## Format the code and mend what can be mended
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: lock
+lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
+	@command -v uv >/dev/null || { echo 'uv is needed to pin: https://docs.astral.sh/uv/' >&2; exit 2; }
+	@uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	    --python-version 3.11 --extra dev pyproject.toml --output-file requirements.lock
+
+.PHONY: clean
+clean: ## Remove the .venv and caches; the data in .reelfarm stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,41 @@
+"""What can be wrong with a request about a video.
+
+::
+
+    CatalogError
+    ├── UnknownVideoError
+    ├── UploadExpiredError
+    └── ContendedError
+"""
+
+from __future__ import annotations
+
+
+class CatalogError(Exception):
+    """The catalog could not do what was asked."""
+
+
+class UnknownVideoError(CatalogError):
+    """No such video was ever accepted, or it has been deleted."""
+
+    def __init__(self, video_id: str) -> None:
+        super().__init__(f"there is no video {video_id}; it was never accepted or is deleted")
+        self.video_id = video_id
+
+
+class UploadExpiredError(CatalogError):
+    """The upload took longer than its inbox entry was good for; nothing of it is kept."""
+
+    def __init__(self, video_id: str) -> None:
+        super().__init__(
+            f"the upload of video {video_id} expired before it was complete; upload it again"
+        )
+        self.video_id = video_id
+
+
+class ContendedError(CatalogError):
+    """A document changed under us more often than is plausible."""
+
+    def __init__(self, key: str, tries: int) -> None:
+        super().__init__(f"{key} changed during each of {tries} attempts to replace it; try again")
+        self.key = key

@@ -1,0 +1,220 @@
+"""The durable records of videos, and the one order in which they are written.
+
+Storage is the truth. Every method leaves, at whatever write it is cut off, either nothing that
+was promised to anybody or an entry from which the sweeper finishes the work:
+
+* accept: inbox ``receiving`` → bytes → record → inbox ``accepted`` → (answer)
+* end:    record with its event → index entry → inbox entry goes
+* delete: trash entry → record becomes a tombstone → (answer) → bytes go → tombstone entry
+          → trash entry goes → (a day later) record and tombstone entry go
+
+A separate trash entry keeps a deletion from racing the end of the same video's work: both would
+otherwise rewrite one inbox entry, and deletes cannot be made conditional everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from catalog.errors import ContendedError, UnknownVideoError, UploadExpiredError
+from jobs.records import InboxEntry, VideoRecord
+from jobs.states import TERMINAL, State, check_transition
+from storage import layout
+from storage.documents import create_document, load_document, replace_document
+from storage.errors import NotFoundError
+from storage.objects import ObjectStore
+
+#: Compare-and-swap rounds before giving up; each loss means that somebody else got on.
+_TRIES: Final = 20
+
+#: Seconds a tombstone outlives the bytes: longer than any presigned URL is good for.
+TOMBSTONE: Final = 24 * 3600.0
+
+
+def utc_now() -> datetime:
+    """The time, as records state it."""
+    return datetime.now(UTC)
+
+
+class Catalog:
+    """Records of videos. Every call blocks; all may be used from many threads.
+
+    Each raises :class:`storage.errors.StorageError` while the storage does not answer.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        tombstone: float = TOMBSTONE,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._store = store
+        self._tombstone = tombstone
+        self._clock = clock
+
+    def receive(self, video_id: str, expires_in: float) -> None:
+        """Note, before the first byte, that an upload is coming, for ``expires_in`` seconds."""
+        entry = InboxEntry(state="receiving", expires_at=self._after(expires_in))
+        create_document(self._store, layout.inbox(video_id), entry.model_dump(mode="json"))
+
+    def extend(self, video_id: str, expires_in: float) -> None:
+        """Give a long upload more time. Raises :class:`UploadExpiredError`."""
+        self._flip(video_id, InboxEntry(state="receiving", expires_at=self._after(expires_in)))
+
+    def accept(self, record: VideoRecord) -> None:
+        """Make a complete upload an acknowledged one. Raises :class:`UploadExpiredError`."""
+        accepted = record.with_event("accepted", record.created_at)
+        key = layout.record(record.id)
+        create_document(self._store, key, accepted.model_dump(mode="json"))
+        try:
+            self._flip(record.id, InboxEntry(state="accepted"))
+        except UploadExpiredError:
+            self.remove_objects(record.id)
+            self._store.delete([key])
+            raise
+
+    def abandon(self, video_id: str) -> None:
+        """Remove what a broken or expired upload left, unless it was accepted after all."""
+        try:
+            self._flip(video_id, InboxEntry(state="abandoned"))
+        except UploadExpiredError:
+            return
+        self.remove_objects(video_id)
+        self._store.delete([layout.record(video_id)])
+        self._store.delete([layout.inbox(video_id)])
+
+    def load(self, video_id: str) -> VideoRecord:
+        """The record. Raises :class:`UnknownVideoError`, for a deleted video too."""
+        record = self.load_any(video_id)
+        if record.state is State.DELETING:
+            raise UnknownVideoError(video_id)
+        return record
+
+    def load_any(self, video_id: str) -> VideoRecord:
+        """The record, be it a tombstone. Raises :class:`UnknownVideoError`."""
+        return self._record(video_id)[0]
+
+    def update(self, video_id: str, change: Callable[[VideoRecord], VideoRecord]) -> VideoRecord:
+        """Replace the record by ``change(record)``, as often as it takes to win.
+
+        ``change`` is pure; one that returns its argument writes nothing. Raises
+        :class:`jobs.states.IllegalTransitionError`, :class:`UnknownVideoError`,
+        :class:`ContendedError`.
+        """
+        key = layout.record(video_id)
+        for _ in range(_TRIES):
+            record, etag = self._record(video_id)
+            changed = change(record)
+            if changed == record:
+                return record
+            if changed.state is not record.state:
+                check_transition(video_id, record.state, changed.state)
+            if replace_document(self._store, key, changed.model_dump(mode="json"), etag):
+                return changed
+        raise ContendedError(key, _TRIES)
+
+    def settle(self, video_id: str) -> None:
+        """List a terminal video in the index and take it off the to-do list."""
+        self._store.put(layout.index(video_id), b"")
+        self._store.delete([layout.inbox(video_id)])
+
+    def delete(self, video_id: str) -> VideoRecord:
+        """Promise the removal: from now on nothing is served, and the bytes will go.
+
+        Raises :class:`UnknownVideoError`.
+        """
+        self.load(video_id)
+        self._store.put(layout.trash(video_id), b"")
+        return self.update(
+            video_id,
+            lambda record: record.model_copy(update={"state": State.DELETING, "playable": False}),
+        )
+
+    def inbox(self) -> Iterator[str]:
+        """Ids of videos that are not terminal, or not yet seen to be; oldest first."""
+        return (layout.inbox_id(info.key) for info in self._store.list(layout.INBOX))
+
+    def trash(self) -> Iterator[str]:
+        """Ids of videos whose removal was promised and is not finished."""
+        return (layout.trash_id(info.key) for info in self._store.list(layout.TRASH))
+
+    def entry(self, video_id: str) -> InboxEntry | None:
+        """The video's line of the to-do list."""
+        try:
+            payload, _ = load_document(self._store, layout.inbox(video_id))
+        except NotFoundError:
+            return None
+        return InboxEntry.model_validate(payload)
+
+    def is_expired(self, entry: InboxEntry) -> bool:
+        """Whether an upload was given up on."""
+        if entry.state == "abandoned":
+            return True
+        return entry.expires_at is not None and entry.expires_at < self._clock()
+
+    def remove_objects(self, video_id: str) -> int:
+        """Remove every object and unfinished upload of the video but its record; how many."""
+        prefix = layout.video(video_id)
+        for key, upload_id in self._store.uploads(prefix):
+            self._store.abort_upload(key, upload_id)
+        keys = [info.key for info in self._store.list(prefix)]
+        keys = [key for key in keys if key != layout.record(video_id)]
+        self._store.delete(keys)
+        return len(keys)
+
+    def purge(self, video_id: str) -> None:
+        """Remove everything of a deleted video but its tombstone.
+
+        The caller has made sure that no part of it is being worked on.
+        """
+        while self.remove_objects(video_id):
+            pass
+        self._store.delete([layout.index(video_id), layout.inbox(video_id)])
+        until = int(self._after(self._tombstone).timestamp())
+        self._store.put(layout.tombstone(video_id, until), b"")
+        self._store.delete([layout.trash(video_id)])
+
+    def expire_tombstones(self) -> int:
+        """Remove the tombstones whose time has come, and what late writers left; how many."""
+        now = self._clock().timestamp()
+        expired = 0
+        for info in self._store.list(layout.TOMBSTONES):
+            video_id, until = layout.tombstone_name(info.key)
+            if until > now:
+                break
+            self.remove_objects(video_id)
+            self._store.delete([layout.record(video_id)])
+            self._store.delete([info.key])
+            expired += 1
+        return expired
+
+    def _after(self, seconds: float) -> datetime:
+        return self._clock() + timedelta(seconds=seconds)
+
+    def _record(self, video_id: str) -> tuple[VideoRecord, str]:
+        try:
+            payload, etag = load_document(self._store, layout.record(video_id))
+        except NotFoundError:
+            raise UnknownVideoError(video_id) from None
+        return VideoRecord.model_validate(payload), etag
+
+    def _flip(self, video_id: str, entry: InboxEntry) -> None:
+        key = layout.inbox(video_id)
+        for _ in range(_TRIES):
+            try:
+                payload, etag = load_document(self._store, key)
+            except NotFoundError:
+                raise UploadExpiredError(video_id) from None
+            if InboxEntry.model_validate(payload).state not in ("receiving", entry.state):
+                raise UploadExpiredError(video_id)
+            if replace_document(self._store, key, entry.model_dump(mode="json"), etag):
+                return
+        raise ContendedError(key, _TRIES)
+
+
+def is_terminal(record: VideoRecord) -> bool:
+    """Whether nothing more happens to the video without a request."""
+    return record.state in TERMINAL

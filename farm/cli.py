@@ -1,0 +1,219 @@
+"""The ``reelfarm`` command. Each command is a few lines over the module that does the work.
+
+The heavy modules (servers, storage, web) are imported by the commands that need them, so that
+asking a farm for its videos is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from farm import describe, running, watch
+from farm.client import Client
+from farm.display import Display
+from farm.errors import FAILED, INTERRUPTED, FarmError, SettingsError
+from farm.settings import Settings, load
+from jobs.parts import Pool, Priority
+
+_EXITS = "\n\n".join(
+    (
+        "Exit status:",
+        "0    done",
+        "1    a video errored, or a check failed",
+        "2    the command line or a setting makes no sense",
+        "3    no farm answers",
+        "4    no such video or file",
+        "5    the farm refused",
+        "6    the farm could not start or go on",
+        "130  interrupted",
+    )
+)
+
+app = typer.Typer(
+    help="Run a video farm, and use one.",
+    epilog=_EXITS,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Say the result as JSON.")]
+Url = Annotated[str | None, typer.Option(help="The farm's address; else REELFARM_URL, or the one "
+                                              "running here.")]  # fmt: skip
+VideoId = Annotated[str, typer.Argument(metavar="ID", help="The id the upload was given.")]
+
+
+class Status(StrEnum):
+    """What ``ls`` can be narrowed to."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    READY = "ready"
+    ERRORED = "errored"
+    CANCELED = "canceled"
+
+
+def main() -> None:
+    """Run the command line; the process ends with its status."""
+    try:
+        app()
+    except FarmError as error:
+        Display(as_json=False).complain(str(error))
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+@app.command()
+def up(
+    host: Annotated[str | None, typer.Option(help="Address to serve at.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to serve at; 0 for a free one.")] = None,
+    slots: Annotated[int | None, typer.Option(help="Encode slots; 0 for one per core.")] = None,
+    tied: Annotated[bool, typer.Option("--tied", hidden=True)] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the whole farm on this machine until Ctrl-C.
+
+    A second Ctrl-C gives back at once what the workers have in work.
+    """
+    from farm.hosting import run_farm
+
+    run_farm(load(host=host, port=port, slots=slots), Display(as_json=as_json), tied=tied)
+
+
+@app.command()
+def worker(
+    pool: Annotated[Pool | None, typer.Option(help="Only this pool's slots.")] = None,
+    slots: Annotated[int | None, typer.Option(help="Slots; 0 for one per core.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run workers for a farm whose S3 and Redis the settings name, or for the one running here."""
+    from farm.hosting import run_workers
+
+    heads = slots if pool is Pool.HEAD else None
+    run_workers(load(slots=slots, head_slots=heads), pool, Display(as_json=as_json))
+
+
+@app.command()
+def demo(
+    file: Annotated[Path | None, typer.Argument(help="A film; else one is made.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Start a farm of its own, encode a film, check what came out over HTTP, and stop."""
+    from farm.demo import run_demo
+
+    raise typer.Exit(0 if run_demo(load(), file, Display(as_json=as_json)) else FAILED)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check programs, storage, Redis and disk, and say how to mend what does not fit."""
+    from farm.doctor import run_doctor
+
+    raise typer.Exit(0 if run_doctor(load(), Display(as_json=as_json)) else FAILED)
+
+
+@app.command()
+def upload(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Films to upload.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until they are ready.")] = False,
+    profile: Annotated[str | None, typer.Option(help="The profile to encode by.")] = None,
+    priority: Annotated[Priority | None, typer.Option(help="How urgent it is.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Upload films. With --wait the status is 1 unless every one becomes ready."""
+    display = Display(as_json=as_json)
+    with _client(url) as client:
+        videos = [
+            watch.upload(client, file, display, profile=profile, priority=priority)
+            for file in files
+        ]
+        if wait:
+            videos = watch.encode(client, [video["id"] for video in videos], display)
+    for video in videos:
+        _show(display, video, brief=not wait)
+    if wait and not watch.outcome(videos):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def ls(
+    status: Annotated[Status | None, typer.Option(help="Only videos in this state.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=100)] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Go on where a page ended.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """List videos, newest first."""
+    display = Display(as_json=as_json)
+    with _client(url) as client:
+        page = client.videos(limit, status, cursor)
+    if as_json:
+        display.document(page)
+        return
+    display.table(describe.LIST_COLUMNS, map(describe.list_row, page["videos"]))
+    if page.get("next"):
+        display.say(f"There are more: --cursor {page['next']}")
+
+
+@app.command()
+def show(video_id: VideoId, url: Url = None, as_json: Json = False) -> None:
+    """Show one video."""
+    with _client(url) as client:
+        _show(Display(as_json=as_json), client.video(video_id))
+
+
+@app.command()
+def delete(video_id: VideoId, url: Url = None, as_json: Json = False) -> None:
+    """Delete a video and everything made of it."""
+    display = Display(as_json=as_json)
+    with _client(url) as client:
+        client.delete(video_id)
+    if as_json:
+        display.document({"id": video_id, "deleted": True})
+    display.line(f"{video_id} is deleted")
+
+
+@app.command()
+def version(as_json: Json = False) -> None:
+    """Say which version this is."""
+    display = Display(as_json=as_json)
+    if as_json:
+        display.document({"version": installed_version("reelfarm")})
+    display.line(f"reelfarm {installed_version('reelfarm')}")
+
+
+def _client(url: str | None) -> AbstractContextManager[Client]:
+    settings = load(url=url)
+    token = settings.api_token.get_secret_value() if settings.api_token else None
+    return Client(_address(settings), token)
+
+
+def _address(settings: Settings) -> str:
+    """Where the farm is: as told, or where the one running here says, or where it would be."""
+    if settings.url is not None:
+        if not settings.url.startswith(("http://", "https://")):
+            raise SettingsError(f"{settings.url} is no address; it begins with http:// or https://")
+        return settings.url
+    found = running.find(settings.data_dir)
+    return found.url if found else f"http://127.0.0.1:{settings.port}"
+
+
+def _show(display: Display, video: dict[str, object], *, brief: bool = False) -> None:
+    if display.as_json:
+        display.document(video)
+        return
+    if brief:
+        display.line(str(video["id"]))
+        return
+    for name, text in describe.facts(video):
+        display.line(f"{name:<10} {text}")
+    display.table(describe.RENDITION_COLUMNS, describe.rendition_rows(video))

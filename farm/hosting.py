@@ -1,0 +1,154 @@
+"""Running a farm, or workers for one, in the foreground: from settings to the last goodbye."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+from autoscaler.policy import PoolSpec
+from farm import connections, logging, running
+from farm.children import CPU, HEAD, end_with_parent
+from farm.display import Display
+from farm.embedded import EmbeddedError, EmbeddedServers
+from farm.embedded.ports import free_ports, is_free
+from farm.errors import SettingsError, StartError
+from farm.settings import LOOPBACK, Settings, replaced
+from farm.signals import StopSteps
+from farm.supervisor import Supervisor
+from jobs.parts import Pool
+from storage.errors import StorageError
+
+
+def run_farm(settings: Settings, display: Display, *, tied: bool = False) -> None:
+    """Run the whole farm until a signal. Raises :class:`farm.errors.FarmError`.
+
+    ``tied`` ends it also with the process at the other end of its standard input.
+    """
+    settings = _startable(settings)
+    logging.configure(settings.log_format, settings.log_level)
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopSteps.caught())
+        if tied:
+            end_with_parent()
+        servers = connections.servers(settings)
+        if servers.servers:
+            display.say(f"Starting {' and '.join(each.name for each in servers.servers)} …")
+        stack.enter_context(_started(servers))
+        settings = connections.joined(settings, servers)
+        _make_bucket(settings)
+        supervisor = Supervisor(settings, pools(settings), stop, servers)
+        stack.callback(supervisor.end)
+        supervisor.serve()
+        note = running.here(settings.address, connections.as_settings(servers))
+        running.announce(settings.data_dir, note)
+        stack.callback(running.withdraw, settings.data_dir)
+        _greet(settings, display)
+        supervisor.run()
+        _say_goodbye(supervisor, display)
+
+
+def run_workers(settings: Settings, pool: Pool | None, display: Display) -> None:
+    """Run workers until a signal, for the farm of the settings or the one running here."""
+    settings = _joinable(settings)
+    logging.configure(settings.log_format, settings.log_level)
+    specs = tuple(spec for spec in pools(settings) if pool is None or spec.name == pool)
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopSteps.caught())
+        supervisor = Supervisor(settings, specs, stop)
+        stack.callback(supervisor.end)
+        slots = {spec.name: spec.maximum for spec in specs}
+        if display.as_json:
+            display.document({"slots": slots})
+        shown = ", ".join(f"{count} {name}" for name, count in slots.items())
+        display.line(
+            f"Working for {settings.s3_endpoint or 'AWS'}; slots: {shown}. Ctrl-C ends it."
+        )
+        supervisor.run()
+        _say_goodbye(supervisor, display)
+
+
+def pools(settings: Settings) -> tuple[PoolSpec, ...]:
+    """The pools of one host: head slots stand by, encode slots come and go."""
+    heads, slots = settings.head_slots, settings.encode_slots
+    return PoolSpec(HEAD, heads, heads), PoolSpec(CPU, min(1, slots), slots)
+
+
+def _startable(settings: Settings) -> Settings:
+    """The settings with a port that is free. Raises :class:`farm.errors.FarmError`."""
+    if settings.is_exposed:
+        raise SettingsError(
+            f"The farm would answer anybody who reaches {settings.host}.\n"
+            "Set REELFARM_API_TOKEN to a secret of yours, or serve at 127.0.0.1."
+        )
+    found = running.find(settings.data_dir)
+    if found is not None:
+        raise StartError(
+            f"A farm is running on {settings.data_dir} already: {found.url}, process {found.pid}.\n"
+            "Stop it, or give this one another REELFARM_DATA_DIR."
+        )
+    if settings.port == 0:
+        return replaced(settings, port=free_ports(1)[0])
+    if settings.host in LOOPBACK and not is_free(settings.port):
+        raise StartError(
+            f"Port {settings.port} is in use by another program.\n"
+            "Choose another one: reelfarm up --port 8001, or 0 for any that is free."
+        )
+    return settings
+
+
+def _joinable(settings: Settings) -> Settings:
+    """Settings that name a storage and a Redis. Raises :class:`SettingsError`."""
+    found = running.find(settings.data_dir)
+    if found is not None:
+        settings = replaced(settings, **found.settings)
+    if settings.redis_url is None or (settings.s3_endpoint is None and not settings.s3_aws):
+        raise SettingsError(
+            "Workers need to know the farm's storage and queue, and no farm is running here.\n"
+            "Set REELFARM_S3_ENDPOINT (or REELFARM_S3_AWS=true), its keys, and REELFARM_REDIS_URL."
+        )
+    return settings
+
+
+@contextmanager
+def _started(servers: EmbeddedServers) -> Iterator[None]:
+    try:
+        servers.start()
+    except EmbeddedError as error:
+        raise StartError(str(error)) from error
+    try:
+        yield
+    finally:
+        servers.stop()
+
+
+def _make_bucket(settings: Settings) -> None:
+    with closing(connections.object_store(settings)) as store:
+        try:
+            store.ensure_bucket()
+        except StorageError as error:
+            raise StartError(f"The storage does not answer as it should: {error}") from error
+
+
+def _greet(settings: Settings, display: Display) -> None:
+    if display.as_json:
+        display.document({"url": settings.address, "data_dir": str(settings.data_dir)})
+        return
+    display.line("Reelfarm is up.", "bold green")
+    for name, text in (
+        ("pages", f"{settings.address}/"),
+        ("API", f"{settings.address}/v1/videos, described at {settings.address}/docs"),
+        ("storage", f"{settings.s3_endpoint or 'AWS'}, bucket {settings.s3_bucket}"),
+        ("data", f"{settings.data_dir}"),
+        ("slots", f"{settings.encode_slots} encode, {settings.head_slots} head"),
+    ):
+        display.line(f"  {name:<8} {text}")
+    display.line("  Ctrl-C stops it; what is being encoded goes on at the next start.")
+
+
+def _say_goodbye(supervisor: Supervisor, display: Display) -> None:
+    busy = supervisor.busy()
+    display.say(
+        f"Stopping: {busy} parts come to their end first; Ctrl-C again gives them back at once."
+        if busy
+        else "Stopping."
+    )

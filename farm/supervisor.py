@@ -1,0 +1,182 @@
+"""Keeps the processes of one host running, and ends them in two steps.
+
+Whatever dies is started again; the embedded servers under the addresses they had.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+import redis
+import structlog
+
+from autoscaler.local import LocalTarget
+from autoscaler.policy import PoolDemand, PoolSpec
+from autoscaler.scaler import Scaler
+from farm import connections, wiring
+from farm.children import API, CPU, HEAD, starter
+from farm.embedded import EmbeddedServers
+from farm.errors import StartError
+from farm.settings import Settings, environment
+from farm.signals import StopSteps
+from jobs.demand import demand
+from jobs.parts import Pool
+from jobs.workers import list_workers
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between two looks at everything, and between two while something is awaited.
+_TICK: Final = 1.0
+_GLANCE: Final = 0.1
+#: Seconds for the API to answer for the first time.
+_API_START: Final = 60.0
+#: Seconds for workers that were told to give back what they have.
+_RELEASE: Final = 15.0
+
+
+class Supervisor:
+    """The processes of one host. All calls come from the main thread.
+
+    ``servers`` are started already; ``settings`` are those by which they are reached.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        pools: tuple[PoolSpec, ...],
+        stop: StopSteps,
+        servers: EmbeddedServers | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._servers = servers
+        self._clock = clock
+        self._redis = connections.redis_client(settings)
+        self._target = LocalTarget(starter(environment(settings)), clock, self._is_busy)
+        self._scaler = Scaler(pools, self._target, self._demand, clock)
+        self._redis_failed = False
+        self._sweep_end = threading.Event()
+        self._sweep = threading.Thread(target=self._run_sweeper, name="sweeper", daemon=True)
+
+    def serve(self) -> None:
+        """Start the API and return once it answers. Raises :class:`StartError`."""
+        self._target.scale(API, 1)
+        answered = self._await(self._api_answers, _API_START, give_up=self._api_failed)
+        if not answered and not self._stop.drain.is_set():
+            raise StartError(
+                f"The API at {self._settings.address} did not come up; its log above says why."
+            )
+
+    def run(self) -> None:
+        """Keep everything running until the first step of a stop."""
+        self._sweep.start()
+        while not self._stop.drain.is_set():
+            self._tick()
+            self._stop.drain.wait(_TICK)
+
+    def busy(self) -> int:
+        """How many workers of this host have a part in work, as far as is known."""
+        return len(self._busy_pids())
+
+    def end(self) -> None:
+        """Let the workers finish, or at the second step or after ``drain_timeout`` not."""
+        self._sweep_end.set()
+        self._target.drain()
+        if not self._await(self._is_empty, self._settings.drain_timeout, self._stop.now.is_set):
+            self._target.release()
+            if not self._await(self._is_empty, _RELEASE):
+                log.warning("processes_killed", count=self._target.running())
+                self._target.kill()
+        if self._sweep.is_alive():
+            self._sweep.join(_RELEASE)
+        self._redis.close()
+
+    def _tick(self) -> None:
+        self._mend_servers()
+        try:
+            self._scaler.step()
+        except redis.RedisError as error:
+            if not self._redis_failed:
+                log.warning("redis_unreachable", error=str(error))
+        else:
+            self._redis_failed = False
+            return
+        self._redis_failed = True
+        self._target.tend()
+
+    def _mend_servers(self) -> None:
+        for server in self._servers.servers if self._servers else ():
+            if server.pid is None:
+                self._restart(server.name)
+
+    def _restart(self, name: str) -> None:
+        assert self._servers is not None
+        before = connections.as_settings(self._servers)
+        log.error("server_died", server=name)
+        for server in self._servers.servers:
+            if server.name == name:
+                server.stop()
+                server.start()
+        if connections.as_settings(self._servers) != before:
+            raise StartError(
+                f"{name} died, and another process took its port. Stop the farm and start it again."
+            )
+
+    def _demand(self) -> dict[str, PoolDemand]:
+        """Parts by pool. An encode slot takes heads as well."""
+        found = demand(self._redis, self._settings.namespace)
+        heads, chunks = found.pool(Pool.HEAD), found.pool(Pool.CPU)
+        both = heads + chunks
+        return {
+            HEAD: PoolDemand(heads.waiting, heads.in_flight),
+            CPU: PoolDemand(both.waiting, both.in_flight),
+        }
+
+    def _is_busy(self, pid: int) -> bool:
+        return pid in self._busy_pids()
+
+    def _busy_pids(self) -> frozenset[int]:
+        host = socket.gethostname()
+        try:
+            workers = list_workers(self._redis, self._settings.namespace)
+        except redis.RedisError:
+            return frozenset()
+        return frozenset(each.pid for each in workers if each.host == host and each.part)
+
+    def _run_sweeper(self) -> None:
+        wiring.sweeper(self._settings).run(self._sweep_end)
+
+    def _api_answers(self) -> bool:
+        url = f"{self._settings.address}/readyz"
+        try:
+            return httpx.get(url, timeout=2.0, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    def _api_failed(self) -> bool:
+        return self._stop.drain.is_set() or self._target.quick_deaths(API) > 0
+
+    def _is_empty(self) -> bool:
+        self._target.tend()
+        return self._target.running() == 0
+
+    def _await(
+        self,
+        holds: Callable[[], bool],
+        timeout: float,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Whether it came to hold within ``timeout`` seconds and before there was reason not to."""
+        deadline = self._clock() + timeout
+        while not holds():
+            if give_up() or self._clock() > deadline:
+                return False
+            self._target.tend()
+            time.sleep(_GLANCE)
+        return True

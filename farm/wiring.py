@@ -1,0 +1,83 @@
+"""From settings to the objects that do the work. Nothing is sent before they are used."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import redis
+
+from catalog.videos import Catalog
+from farm.connections import object_store, redis_client
+from farm.settings import Settings
+from jobs.board import Board
+from jobs.broker import FarmBroker
+from jobs.send import Sender
+from media.binaries import find_tools
+from pipeline.advance import Advancer
+from pipeline.bench import Bench, PlanShelf
+from pipeline.sweeper import Sweeper
+from pipeline.work import Workshop
+from transcoder.planner import PlanLimits
+from transcoder.profile import Profile, load_profile
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A process's ways to the live record and the queues."""
+
+    client: redis.Redis
+    board: Board
+    broker: FarmBroker
+    sender: Sender
+
+
+def queue(settings: Settings, *, maintains: bool = False) -> Queue:
+    """The live record and the queues; one broker of the farm ``maintains``, the sweeper's."""
+    client = redis_client(settings)
+    board = Board(client, settings.namespace)
+    broker = FarmBroker(client, settings.namespace, board.timings, maintains=maintains)
+    return Queue(client, board, broker, Sender(broker, board))
+
+
+def profile(settings: Settings) -> Profile:
+    """The profile by which everything is encoded."""
+    return load_profile(settings.profile)
+
+
+def bench(settings: Settings, queue: Queue) -> Bench:
+    """What every step works with. Raises :class:`media.errors.ToolMissingError`."""
+    store = object_store(settings)
+    return Bench(
+        store=store,
+        catalog=Catalog(store),
+        board=queue.board,
+        sender=queue.sender,
+        tools=find_tools(settings.ffmpeg, settings.ffprobe),
+        profile=profile(settings),
+        limits=PlanLimits(settings.max_duration, settings.max_pixels),
+        host=socket.gethostname(),
+        ca_file=settings.s3_ca_file,
+        plans=PlanShelf(store),
+    )
+
+
+def workshop(settings: Settings, queue: Queue) -> Workshop:
+    """The handler of a worker's messages."""
+    tools = bench(settings, queue)
+    return Workshop(tools, Advancer(tools))
+
+
+def sweeper(settings: Settings) -> Sweeper:
+    """A candidate for sweeping."""
+    own = queue(settings, maintains=True)
+    tools = bench(settings, own)
+
+    def waiting() -> Iterator[str]:
+        return chain(tools.catalog.trash(), tools.catalog.inbox())
+
+    owner = f"{tools.host}-{os.getpid()}"
+    return Sweeper(own.board, own.broker, waiting, Advancer(tools).advance, owner=owner)

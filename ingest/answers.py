@@ -1,0 +1,91 @@
+"""Errors turned into problems. Whatever is raised, clients get one shape and no internals."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from catalog.errors import ContendedError, UnknownVideoError, UploadExpiredError
+from ingest.options import invalid
+from ingest.problems import (
+    BUSY,
+    HTTP,
+    INTERNAL,
+    INVALID_REQUEST,
+    MEDIA_TYPE,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    STORAGE_UNAVAILABLE,
+    UNKNOWN_VIDEO,
+    UPLOAD_EXPIRED,
+    Kind,
+    RefusedError,
+    body_of,
+)
+from storage.errors import StorageError
+
+_LOG = structlog.get_logger(__name__)
+
+_BY_STATUS = {400: INVALID_REQUEST, 404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
+
+
+def answer(request: Request, refused: RefusedError) -> Response:
+    """The problem as a response."""
+    request_id = request.scope.get("state", {}).get("request_id")
+    body = body_of(refused, request_id).model_dump_json(exclude_defaults=True)
+    return Response(body, refused.kind.status, refused.headers, MEDIA_TYPE)
+
+
+def refusal_of(error: Exception) -> RefusedError:
+    """The refusal that says to a client what ``error`` means for it."""
+    match error:
+        case RefusedError():
+            return error
+        case RequestValidationError():
+            return invalid(error.errors())
+        case UnknownVideoError():
+            return RefusedError(UNKNOWN_VIDEO, f"There is no video {error.video_id}.")
+        case UploadExpiredError():
+            return RefusedError(UPLOAD_EXPIRED, "Its time was up before the last byte was stored.")
+        case ContendedError():
+            return RefusedError(BUSY, "Others were changing the same video all the while.")
+        case StorageError():
+            return RefusedError(STORAGE_UNAVAILABLE, "A call to the object storage failed.")
+        case HTTPException():
+            return _of_status(error)
+        case _:
+            return RefusedError(INTERNAL, "The request ended with an unexpected error.")
+
+
+def install(app: FastAPI) -> None:
+    """Have every error that is expected answered as a problem."""
+    expected: tuple[type[Exception], ...] = (
+        RefusedError,
+        RequestValidationError,
+        UnknownVideoError,
+        UploadExpiredError,
+        ContendedError,
+        StorageError,
+        HTTPException,
+    )
+    for kind in expected:
+        app.add_exception_handler(kind, _handle)
+
+
+async def _handle(request: Request, error: Exception) -> Response:
+    if isinstance(error, StorageError):
+        _LOG.error("storage_failed", error=str(error))
+    return answer(request, refusal_of(error))
+
+
+def _of_status(error: HTTPException) -> RefusedError:
+    phrase = HTTPStatus(error.status_code).phrase
+    other = Kind(error.status_code, HTTP, phrase, "See /docs.")
+    kind = _BY_STATUS.get(error.status_code, other)
+    return RefusedError(kind, f"{error.detail}.", headers=error.headers)

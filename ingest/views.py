@@ -1,0 +1,127 @@
+"""A video as the API shows it: a pure function of its record and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from jobs.parts import Priority
+from jobs.records import Problem, Rendition, SourceSummary, VideoRecord
+from jobs.records import VideoWarning as VideoWarning
+from jobs.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of the work is done, 0 to 1: of all of it, and by rendition."""
+
+    overall: float = 0.0
+    renditions: Mapping[str, float] = field(default_factory=dict)
+
+
+class RenditionView(BaseModel):
+    """One rendition. Bandwidths are bits per second, 0 until measured."""
+
+    name: str
+    width: int | None
+    height: int | None
+    codec: str
+    bandwidth: int
+    average_bandwidth: int
+    progress: float
+
+
+class PlaybackView(BaseModel):
+    """Where to fetch what there is; null until there is."""
+
+    hls: str | None
+    dash: str | None
+    poster: str | None
+    storyboard: str | None
+
+
+class VideoView(BaseModel):
+    """A video. Times are RFC 3339, durations seconds, sizes bytes."""
+
+    id: str
+    status: State
+    playable: bool
+    progress: float
+    filename: str | None
+    size: int
+    profile: str
+    priority: Priority
+    passthrough: str | None
+    source: SourceSummary | None
+    renditions: tuple[RenditionView, ...]
+    playback: PlaybackView
+    error: Problem | None
+    warnings: tuple[VideoWarning, ...]
+    created_at: datetime
+    playable_at: datetime | None
+    ready_at: datetime | None
+
+
+class VideoList(BaseModel):
+    """Videos, newest first. ``next`` is the cursor of the page after, null on the last."""
+
+    videos: tuple[VideoView, ...]
+    next: str | None
+
+
+def video_view(record: VideoRecord, progress: Progress, base_url: str) -> VideoView:
+    """The video; playback URLs begin with ``base_url``, which has no slash at its end."""
+    done = record.state is State.READY
+    return VideoView(
+        id=record.id,
+        status=record.state,
+        playable=record.playable,
+        progress=1.0 if done else _fraction(progress.overall),
+        filename=record.filename,
+        size=record.size,
+        profile=record.profile,
+        priority=record.priority,
+        passthrough=record.passthrough,
+        source=record.source,
+        renditions=tuple(
+            _rendition(rendition, 1.0 if done else progress.renditions.get(rendition.name, 0.0))
+            for rendition in record.renditions
+        ),
+        playback=_playback(record, base_url),
+        error=record.error,
+        warnings=record.warnings,
+        created_at=record.created_at,
+        playable_at=record.playable_at,
+        ready_at=record.ready_at,
+    )
+
+
+def _rendition(rendition: Rendition, progress: float) -> RenditionView:
+    return RenditionView(
+        name=rendition.name,
+        width=rendition.width,
+        height=rendition.height,
+        codec=rendition.codec,
+        bandwidth=rendition.bandwidth,
+        average_bandwidth=rendition.average_bandwidth,
+        progress=_fraction(progress),
+    )
+
+
+def _playback(record: VideoRecord, base_url: str) -> PlaybackView:
+    def url(name: str, there: bool) -> str | None:
+        return f"{base_url}/play/{record.id}/{name}" if there else None
+
+    return PlaybackView(
+        hls=url("master.m3u8", record.playable),
+        dash=url("manifest.mpd", record.state is State.READY),
+        poster=url("poster.jpg", record.has_poster),
+        storyboard=url("storyboard.vtt", record.has_storyboard),
+    )
+
+
+def _fraction(value: float) -> float:
+    return round(min(1.0, max(0.0, value)), 4)

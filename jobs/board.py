@@ -1,0 +1,254 @@
+"""The live record: which parts are on their way, who works on them, how often they were tried.
+
+It is disposable. Storage is the truth; the board saves work being done twice, or asked for twice,
+and notices workers that die. Were Redis emptied, running parts take their leases again, and the
+sweeper sends what is missing.
+
+A part is marked *sent* before its message goes out; a worker that gets the message turns the
+mark into a *lease*, and counts the attempt before the work begins. A message whose part is not
+marked is a duplicate, or of a past that is over: it is not taken. A lease that is not renewed
+lapses. After an error a part *waits* until it is due, and counts as on its way meanwhile.
+
+Every method raises :class:`redis.RedisError` where Redis does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import redis
+
+from jobs import redis_scripts
+from jobs.keys import Keys
+from jobs.leases import Attempts, Ending, Lease, Standing, field
+from jobs.parts import PartRef
+from jobs.timings import Timings
+
+#: Late parts popped by one call; the rest come with the next one.
+_BATCH = 200
+
+
+class Board:
+    """The live record of the farm in ``namespace``. Safe to share between threads."""
+
+    def __init__(self, client: redis.Redis, namespace: str, timings: Timings | None = None) -> None:
+        self.client = client
+        self.keys = Keys(namespace)
+        self.timings = timings or Timings()
+        self._mark_sent = client.register_script(redis_scripts.MARK_SENT)
+        self._unmark = client.register_script(redis_scripts.UNMARK)
+        self._take = client.register_script(redis_scripts.TAKE)
+        self._renew = client.register_script(redis_scripts.RENEW)
+        self._release = client.register_script(redis_scripts.RELEASE)
+        self._pop_late = client.register_script(redis_scripts.POP_LATE)
+        self._pop_lost = client.register_script(redis_scripts.POP_LOST)
+        self._request_stop = client.register_script(redis_scripts.REQUEST_STOP)
+        self._forget = client.register_script(redis_scripts.FORGET)
+        self._begin_advance = client.register_script(redis_scripts.BEGIN_ADVANCE)
+        self._end_advance = client.register_script(redis_scripts.END_ADVANCE)
+        self._report = client.register_script(redis_scripts.REPORT)
+        self._lead = client.register_script(redis_scripts.LEAD)
+        self._resign = client.register_script(redis_scripts.RESIGN)
+
+    # Sending
+
+    def mark_sent(self, ref: PartRef, queue: str, message_id: str) -> bool:
+        """Claim the right to send; False when the part is on its way already."""
+        return bool(
+            self._mark_sent(
+                [self.keys.parts(ref.video_id)], [field(ref), queue, message_id, self._keep]
+            )
+        )
+
+    def unmark(self, ref: PartRef, message_id: str) -> None:
+        """Take the mark of a message back that could not be sent."""
+        self._unmark([self.keys.parts(ref.video_id)], [field(ref), message_id])
+
+    def in_flight(self, video_ids: Sequence[str]) -> list[bool]:
+        """For each video, whether any part of it is on its way."""
+        pipeline = self.client.pipeline(transaction=False)
+        for video_id in video_ids:
+            pipeline.exists(self.keys.parts(video_id))
+        return [bool(found) for found in pipeline.execute()]
+
+    def parts_in_flight(self, video_id: str) -> set[str]:
+        """The parts on their way, each as ``generation/part``."""
+        names = cast("list[bytes]", self.client.hkeys(self.keys.parts(video_id)))
+        return {name.decode() for name in names}
+
+    # Working
+
+    def take(self, ref: PartRef, owner: str) -> Lease | None:
+        """The lease, the attempt counted; None when the part is not there to be taken."""
+        video = ref.video_id
+        counts = self._take(
+            [self.keys.parts(video), self.keys.attempts(video), self.keys.leases],
+            [field(ref), str(ref), owner, _ms(self.timings.lease_ttl), self._keep],
+        )
+        if counts is None:
+            return None
+        starts, errors, drains = counts
+        return Lease(ref, owner, _attempts(starts, errors, drains, running=1))
+
+    def renew(self, lease: Lease) -> bool:
+        """Keep a lease. One found gone is taken again; False when somebody else has it."""
+        ref = lease.ref
+        return bool(
+            self._renew(
+                [self.keys.parts(ref.video_id), self.keys.leases],
+                [field(ref), str(ref), lease.owner, _ms(self.timings.lease_ttl), self._keep],
+            )
+        )
+
+    def release(self, lease: Lease, ending: Ending, retry_in: float | None = None) -> bool:
+        """End a lease and count how. With ``retry_in`` the part waits so many seconds.
+
+        False when the lease was somebody else's by now; theirs stays.
+        """
+        ref, keys = lease.ref, self.keys
+        video = ref.video_id
+        pause = "" if retry_in is None else _ms(retry_in)
+        return bool(
+            self._release(
+                [
+                    keys.parts(video),
+                    keys.attempts(video),
+                    keys.leases,
+                    keys.retries,
+                    keys.progress(video),
+                ],
+                [field(ref), str(ref), lease.owner, ending, pause, self._keep],
+            )
+        )
+
+    def is_leased(self, ref: PartRef) -> bool:
+        """Whether a worker holds the part, or held it and died less than a lease ago."""
+        return self._entry(ref)[:1] == [b"leased"]
+
+    def holder(self, ref: PartRef) -> str | None:
+        """The run that holds the part."""
+        entry = self._entry(ref)
+        return entry[2].decode() if entry[:1] == [b"leased"] else None
+
+    def attempts(self, ref: PartRef) -> Attempts:
+        """The counts of a part that is not done; zero once it is."""
+        names = [f"{field(ref)}/{counter}" for counter in ("starts", "errors", "drains")]
+        pipeline = self.client.pipeline(transaction=True)
+        pipeline.hmget(self.keys.attempts(ref.video_id), names)
+        pipeline.hget(self.keys.parts(ref.video_id), field(ref))
+        counts, entry = pipeline.execute()
+        starts, errors, drains = (int(count or 0) for count in counts)
+        running = int((entry or b"").startswith(b"leased"))
+        return _attempts(starts, errors, drains, running=running)
+
+    # Stopping
+
+    def request_stop(self, video_id: str) -> None:
+        """Tell the parts that run now that they are not wanted; later ones are not told."""
+        self._request_stop([self.keys.parts(video_id)])
+
+    def standing(self, lease: Lease) -> Standing:
+        """What has become of a lease, at the cost of one read."""
+        match self._entry(lease.ref):
+            case [b"leased", _, owner, *stop] if owner == lease.owner.encode():
+                return "stop" if stop else "held"
+            case _:
+                return "gone"
+
+    def stop_requested(self, lease: Lease) -> bool:
+        """Whether this run is to stop."""
+        return self.standing(lease) == "stop"
+
+    # Sweeping
+
+    def expired(self) -> list[PartRef]:
+        """Parts whose lease lapsed, each handed out once; their runs count as crashes."""
+        return self._late(self.keys.leases, "leased")
+
+    def due(self) -> list[PartRef]:
+        """Parts that have waited long enough after an error, each handed out once."""
+        return self._late(self.keys.retries, "waiting")
+
+    def lost(self, video_id: str) -> list[PartRef]:
+        """Parts marked sent whose message no longer exists, each handed out once."""
+        fields = self._pop_lost(
+            [self.keys.parts(video_id)], [self.keys.queue(""), _ms(self.timings.sent_grace)]
+        )
+        return [PartRef.parse(f"{video_id}/{name.decode()}") for name in fields]
+
+    def forget(self, video_id: str) -> None:
+        """Remove what there is about a video; running parts keep their leases to the end."""
+        keys = self.keys
+        self._forget(
+            [keys.parts(video_id), keys.attempts(video_id), keys.progress(video_id), keys.retries],
+            [video_id],
+        )
+
+    def lead(self, owner: str) -> bool:
+        """Whether ``owner`` is the one that sweeps; to be asked again within the lease."""
+        return bool(self._lead([self.keys.sweeper], [owner, _ms(self.timings.sweeper_ttl)]))
+
+    def resign(self, owner: str) -> None:
+        """Let another one sweep at once."""
+        self._resign([self.keys.sweeper], [owner])
+
+    def plant_sentinel(self) -> None:
+        """Leave the key whose absence tells that Redis was emptied."""
+        self.client.set(self.keys.sentinel, 1)
+
+    def sentinel_lost(self) -> bool:
+        """Whether Redis was emptied, or is new."""
+        return not self.client.exists(self.keys.sentinel)
+
+    # Advancing
+
+    def begin_advance(self, video_id: str, owner: str, ttl: float | None = None) -> bool:
+        """Become the video's advancer; False leaves word for the one there is to look again."""
+        return bool(
+            self._begin_advance([self.keys.advance(video_id)], [owner, self._advance_ttl(ttl)])
+        )
+
+    def end_advance(self, video_id: str, owner: str, ttl: float | None = None) -> bool:
+        """Cease to be it; True means that word was left, and ``owner`` goes on for once more."""
+        return bool(
+            self._end_advance([self.keys.advance(video_id)], [owner, self._advance_ttl(ttl)])
+        )
+
+    # Progress
+
+    def report(self, ref: PartRef, done: float) -> None:
+        """Say how many units of a running part are done; the caller does not do so too often."""
+        self._report(
+            [self.keys.progress(ref.video_id), self.keys.parts(ref.video_id)],
+            [field(ref), repr(done), _ms(self.timings.progress_ttl)],
+        )
+
+    def progress(self, video_id: str) -> dict[str, float]:
+        """Units done by ``generation/part``, of parts that are on their way."""
+        found = cast("dict[bytes, bytes]", self.client.hgetall(self.keys.progress(video_id)))
+        return {name.decode(): float(done) for name, done in found.items()}
+
+    @property
+    def _keep(self) -> int:
+        return _ms(self.timings.forgotten_after)
+
+    def _advance_ttl(self, ttl: float | None) -> int:
+        return _ms(self.timings.advance_ttl if ttl is None else ttl)
+
+    def _entry(self, ref: PartRef) -> list[bytes]:
+        entry: Any = self.client.hget(self.keys.parts(ref.video_id), field(ref))
+        return (entry or b"").split()
+
+    def _late(self, key: str, state: str) -> list[PartRef]:
+        members = self._pop_late([key], [self.keys.parts(""), state, _BATCH])
+        return [PartRef.parse(member.decode()) for member in members]
+
+
+def _attempts(starts: int, errors: int, drains: int, *, running: int) -> Attempts:
+    crashes = max(0, starts - errors - drains - running)
+    return Attempts(starts=starts, errors=errors, drains=drains, crashes=crashes)
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

@@ -1,0 +1,39 @@
+"""What a worker holds while it works on a part, and what it knows of those before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jobs.parts import PartRef
+
+#: How a run ended: nothing left to do, an error, or given back unfinished.
+Ending = Literal["done", "error", "drain"]
+
+#: What has become of a lease: held, held by a run that is to stop, or not the run's any more.
+Standing = Literal["held", "stop", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Counts of a part's runs. ``starts`` includes the one that runs now, if one does."""
+
+    starts: int = 0
+    errors: int = 0
+    drains: int = 0
+    #: Runs that started and never reported, as when the kernel kills a worker.
+    crashes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of ``owner``, a run, to work on ``ref``."""
+
+    ref: PartRef
+    owner: str
+    attempts: Attempts
+
+
+def field(ref: PartRef) -> str:
+    """A part's name within its video: ``generation/part``."""
+    return f"{ref.generation}/{ref.part}"

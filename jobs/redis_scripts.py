@@ -1,0 +1,237 @@
+"""The steps on the live record that must not be interrupted, as Lua scripts.
+
+An entry of a video's hash of parts is one of
+
+- ``sent <ms> <queue> <message id>``: a message was, or is about to be, put on the queue;
+- ``leased <ms> <owner>``, and a fourth word ``stop`` once the part is no longer wanted;
+- ``waiting <ms>``: an error; to be tried again at that time.
+
+Times are Redis' own, in milliseconds, so that the clocks of the hosts do not matter. Names of
+keys are derived from the first one within one hash slot. Scripts that write after ``TIME`` need
+effects replication, the only kind from Redis 7 on and the default since 5.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_NOW: Final = """
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function int(number) return string.format('%d', number) end
+local now = now_ms()
+"""
+
+_ENTRY: Final = (
+    _NOW
+    + """
+local function words(entry)
+  local list = {}
+  for word in string.gmatch(entry or '', '%S+') do list[#list + 1] = word end
+  return list
+end
+local function owned(entry, owner)
+  local list = words(entry)
+  return list[1] == 'leased' and list[3] == owner
+end
+"""
+)
+
+#: KEYS parts; ARGV field, queue, message id, ttl. 1 if marked, 0 if the part is on its way.
+MARK_SENT: Final = (
+    _NOW
+    + """
+local entry = 'sent ' .. int(now) .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]
+local set = redis.call('HSETNX', KEYS[1], ARGV[1], entry)
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return set
+"""
+)
+
+#: KEYS parts; ARGV field, message id. Removes the mark of that message, and nothing else.
+UNMARK: Final = (
+    _ENTRY
+    + """
+local entry = words(redis.call('HGET', KEYS[1], ARGV[1]))
+if entry[1] == 'sent' and entry[4] == ARGV[2] then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+end
+"""
+)
+
+#: KEYS parts, attempts, leases; ARGV field, member, owner, lease ttl, ttl.
+#: The counts {starts, errors, drains} with this start, or nil if the part is not to be taken.
+#: An owner that asks again, as after an answer that got lost, starts no second time.
+TAKE: Final = (
+    _ENTRY
+    + """
+local entry = redis.call('HGET', KEYS[1], ARGV[1])
+local state = words(entry)[1]
+local expiry = tonumber(redis.call('ZSCORE', KEYS[3], ARGV[2]) or 0)
+local mine = owned(entry, ARGV[3])
+if state ~= 'sent' and not mine and not (state == 'leased' and expiry <= now) then return nil end
+if not mine then
+  redis.call('HSET', KEYS[1], ARGV[1], 'leased ' .. int(now) .. ' ' .. ARGV[3])
+end
+redis.call('ZADD', KEYS[3], int(now + ARGV[4]), ARGV[2])
+local starts = redis.call('HINCRBY', KEYS[2], ARGV[1] .. '/starts', mine and 0 or 1)
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
+local counts = redis.call('HMGET', KEYS[2], ARGV[1] .. '/errors', ARGV[1] .. '/drains')
+return {starts, tonumber(counts[1] or 0), tonumber(counts[2] or 0)}
+"""
+)
+
+#: KEYS parts, leases; ARGV field, member, owner, lease ttl, ttl.
+#: 1 if the lease is the owner's, which it becomes again where nobody works on the part.
+RENEW: Final = (
+    _ENTRY
+    + """
+local entry = redis.call('HGET', KEYS[1], ARGV[1])
+if not owned(entry, ARGV[3]) then
+  if words(entry)[1] == 'leased' then return 0 end
+  redis.call('HSET', KEYS[1], ARGV[1], 'leased ' .. int(now) .. ' ' .. ARGV[3])
+end
+redis.call('ZADD', KEYS[2], int(now + ARGV[4]), ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+return 1
+"""
+)
+
+#: KEYS parts, attempts, leases, retries, progress;
+#: ARGV field, member, owner, outcome, pause or '', ttl. 1 if the lease was the owner's.
+RELEASE: Final = (
+    _ENTRY
+    + """
+local field, member = ARGV[1], ARGV[2]
+local mine = owned(redis.call('HGET', KEYS[1], field), ARGV[3])
+if ARGV[4] ~= 'done' then
+  redis.call('HINCRBY', KEYS[2], field .. '/' .. ARGV[4] .. 's', 1)
+  redis.call('PEXPIRE', KEYS[2], ARGV[6])
+end
+if not mine then return 0 end
+redis.call('HDEL', KEYS[1], field)
+redis.call('HDEL', KEYS[5], field)
+redis.call('ZREM', KEYS[3], member)
+if ARGV[4] == 'done' then
+  redis.call('HDEL', KEYS[2], field .. '/starts', field .. '/errors', field .. '/drains')
+end
+if ARGV[5] ~= '' then
+  local due = int(now + ARGV[5])
+  redis.call('HSET', KEYS[1], field, 'waiting ' .. due)
+  redis.call('PEXPIRE', KEYS[1], ARGV[6])
+  redis.call('ZADD', KEYS[4], due, member)
+end
+return 1
+"""
+)
+
+#: KEYS leases or retries; ARGV prefix of the parts' keys, state of the entries, most.
+#: The members whose time came; they are on their way no more.
+POP_LATE: Final = (
+    _ENTRY
+    + """
+local late = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now), 'LIMIT', 0, ARGV[3])
+for _, member in ipairs(late) do
+  local video, field = string.match(member, '^([^/]+)/(.+)$')
+  local parts = ARGV[1] .. video
+  if words(redis.call('HGET', parts, field))[1] == ARGV[2] then
+    redis.call('HDEL', parts, field)
+  end
+  redis.call('ZREM', KEYS[1], member)
+end
+return late
+"""
+)
+
+#: KEYS parts; ARGV prefix of the queues' keys, grace. The fields whose message is gone.
+POP_LOST: Final = (
+    _ENTRY
+    + """
+local lost = {}
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local entry = words(all[i + 1])
+  if entry[1] == 'sent' and tonumber(entry[2]) <= now - ARGV[2] then
+    if redis.call('HEXISTS', ARGV[1] .. entry[3] .. '.msgs', entry[4]) == 0 then
+      redis.call('HDEL', KEYS[1], all[i])
+      lost[#lost + 1] = all[i]
+    end
+  end
+end
+return lost
+"""
+)
+
+#: KEYS parts; no ARGV. Every running part of the video learns that it is not wanted.
+REQUEST_STOP: Final = (
+    _ENTRY
+    + """
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local entry = words(all[i + 1])
+  if entry[1] == 'leased' and not entry[4] then
+    redis.call('HSET', KEYS[1], all[i], all[i + 1] .. ' stop')
+  end
+end
+"""
+)
+
+#: KEYS parts, attempts, progress, retries; ARGV video id. Running parts keep their leases.
+FORGET: Final = (
+    _ENTRY
+    + """
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  if words(all[i + 1])[1] ~= 'leased' then
+    redis.call('HDEL', KEYS[1], all[i])
+    redis.call('ZREM', KEYS[4], ARGV[1] .. '/' .. all[i])
+  end
+end
+redis.call('DEL', KEYS[2], KEYS[3])
+"""
+)
+
+#: KEYS advance; ARGV owner, ttl. 1 if the owner advances now; else word is left.
+BEGIN_ADVANCE: Final = """
+if redis.call('HSETNX', KEYS[1], 'owner', ARGV[1]) == 1 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return 1
+end
+redis.call('HSET', KEYS[1], 'again', 1)
+return 0
+"""
+
+#: KEYS advance; ARGV owner, ttl. 1 if somebody left word, and the owner advances once more.
+END_ADVANCE: Final = """
+if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
+if redis.call('HDEL', KEYS[1], 'again') == 1 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return 1
+end
+redis.call('DEL', KEYS[1])
+return 0
+"""
+
+#: KEYS progress, parts; ARGV field, units, ttl. Only of parts that are on their way.
+REPORT: Final = """
+if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+"""
+
+#: KEYS sweeper; ARGV owner, ttl. 1 if the owner is, or now becomes, the one that sweeps.
+LEAD: Final = """
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+
+#: KEYS sweeper; ARGV owner.
+RESIGN: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""

@@ -1,0 +1,194 @@
+"""Runs one media process to its end, its deadline or its first trouble.
+
+Everything that can end a run is looked at in one loop in the calling thread; when
+:func:`execute` returns or raises, the process is reaped, no sink is called any more and every
+descriptor is closed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from media.command import SINK
+from media.diagnosis import Diagnosis
+from media.errors import (
+    CanceledError,
+    DeadlineExceededError,
+    Evidence,
+    FfmpegFailedError,
+    RunError,
+    SinkFailedError,
+    SourceUnreadableError,
+    StalledError,
+)
+from media.limits import Limits
+from media.pipes import Reader, Sink, close_all
+from media.redact import redact_all
+from media.spawn import Child, Exit, spawn
+
+#: Seconds between two looks at a run in which nothing happens.
+_LOOK: Final = 0.05
+_MOMENT: Final = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that did what it was started for."""
+
+    #: As started, without what must not be shown.
+    argv_shown: tuple[str, ...]
+    stderr_tail: tuple[str, ...]
+    exit_code: int
+    #: Seconds of wall time and of processor time.
+    wall: float
+    cpu: float
+    #: Bytes of resident memory at the most.
+    max_rss: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to run and how long to bear it."""
+
+    program: Path
+    #: ``sink:NAME`` stands for the pipe to that sink.
+    arguments: tuple[str, ...]
+    sinks: Mapping[str, Sink]
+    #: Seconds, for the process and for the sinks to take the last of its output.
+    deadline: float
+    #: Seconds without progress; None to wait for the deadline only.
+    stall: float | None = None
+    #: Anything that changes as long as the process gets on, beside the bytes in the sinks.
+    position: Callable[[], object] = lambda: None
+    #: Sinks whose bytes are no progress.
+    chatter: frozenset[str] = frozenset()
+    limits: Limits = field(default_factory=Limits)
+    scratch: Path | None = None
+    cancel: threading.Event | None = None
+    clock: Callable[[], float] = time.monotonic
+
+
+def execute(job: Job) -> Finished:
+    """Run the job. Raises a :class:`RunError`, or :class:`ValueError` for an unknown sink."""
+    return _Run(job).run()
+
+
+class _Run:
+    def __init__(self, job: Job) -> None:
+        names = tuple(a.removeprefix(SINK) for a in job.arguments if a.startswith(SINK))
+        if len(set(names)) < len(names) or not set(names) <= set(job.sinks):
+            raise ValueError(f"the sinks {names} must each be used once and be among those given")
+        self._job = job
+        self._wake = threading.Event()
+        self._diagnosis = Diagnosis()
+        self._names = names
+        self._started = self._moved = job.clock()
+        self._position: object = None
+        self._readers: tuple[Reader, ...] = ()
+
+    def run(self) -> Finished:
+        """Spawn, watch, give a verdict; clean up on every way out."""
+        child: Child | None = None
+        try:
+            for name in self._names:
+                self._add_reader(name, self._job.sinks[name])
+            self._add_reader("stderr", self._diagnosis.feed)
+            child = self._spawn()
+            for reader in self._readers:
+                reader.start()
+            ended = self._watch(child)
+        except BaseException:
+            self._abandon(child)
+            raise
+        finally:
+            close_all(self._readers)
+        return self._verdict(ended)
+
+    def _add_reader(self, name: str, sink: Sink) -> None:
+        self._readers = (*self._readers, Reader(name, sink, self._wake))
+
+    def _spawn(self) -> Child:
+        job, pipes = self._job, {SINK + r.name: f"pipe:{r.write_fd}" for r in self._readers[:-1]}
+        return spawn(
+            (str(job.program), *(pipes.get(a, a) for a in job.arguments)),
+            stderr=self._readers[-1].write_fd,
+            pass_fds=tuple(reader.write_fd for reader in self._readers[:-1]),
+            resources=job.limits.resources(job.deadline),
+            cwd=job.scratch,
+        )
+
+    def _watch(self, child: Child) -> Exit:
+        """Until the process has ended and its output is taken. Raises whatever ends it sooner."""
+        while True:
+            delivering = any(reader.running for reader in self._readers)
+            if child.poll() and not delivering:
+                break
+            self._check(child)
+            # Once its pipes have ended, the process itself takes but a moment.
+            self._wake.wait(_LOOK if delivering else _MOMENT)
+            self._wake.clear()
+        self._check_sinks(child)
+        assert child.exit is not None
+        return child.exit
+
+    def _check(self, child: Child) -> None:
+        job, now = self._job, self._job.clock()
+        self._check_sinks(child)
+        if job.cancel is not None and job.cancel.is_set():
+            raise self._stop(child, CanceledError, "the run was canceled")
+        if now - self._started > job.deadline:
+            raise self._stop(child, DeadlineExceededError, f"not done in {job.deadline:.0f} s")
+        if job.stall is not None and child.exit is None and self._still_for(now) > job.stall:
+            raise self._stop(child, StalledError, f"no progress for {job.stall:.0f} s")
+
+    def _check_sinks(self, child: Child) -> None:
+        for reader in self._readers:
+            if reader.failure is not None:
+                message = f"the output {reader.name} could not be taken ({reader.failure!r})"
+                raise self._stop(child, SinkFailedError, message) from reader.failure
+
+    def _still_for(self, now: float) -> float:
+        """Seconds since the process last got on. Waiting for one of our sinks is not standing."""
+        taken = tuple(r.received for r in self._readers if r.name not in self._job.chatter)
+        position = (taken, self._job.position())
+        if position != self._position or any(reader.busy for reader in self._readers):
+            self._position, self._moved = position, now
+        return now - self._moved
+
+    def _stop(self, child: Child, kind: type[RunError], message: str) -> RunError:
+        self._abandon(child)
+        return kind(f"{self._job.program.name}: {message}", self._evidence())
+
+    def _abandon(self, child: Child | None) -> None:
+        for reader in self._readers:
+            if reader.name != "stderr":
+                reader.discard()
+        if child is not None:
+            child.end()
+
+    def _evidence(self, exit_code: int | None = None) -> Evidence:
+        argv = redact_all((str(self._job.program), *self._job.arguments))
+        wall = self._job.clock() - self._started
+        return Evidence(argv, self._diagnosis.tail, exit_code, wall)
+
+    def _verdict(self, ended: Exit) -> Finished:
+        self._diagnosis.finish()
+        evidence = self._evidence(ended.code)
+        name = self._job.program.name
+        if (why := self._diagnosis.unreadable) is not None:
+            raise SourceUnreadableError(f"{name}: {why}", evidence, self._diagnosis.status)
+        if ended.code != 0:
+            raise FfmpegFailedError(f"{name}: {evidence.describe_exit()}", evidence)
+        return Finished(
+            argv_shown=evidence.argv,
+            stderr_tail=evidence.stderr,
+            exit_code=ended.code,
+            wall=evidence.wall,
+            cpu=ended.cpu,
+            max_rss=ended.max_rss,
+        )

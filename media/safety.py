@@ -1,0 +1,84 @@
+"""Input options without which no source is opened: every source is hostile.
+
+Only the source's own scheme may be opened, so that no playlist or reference inside a file makes
+ffmpeg read a local file or call another server; only demuxers of real containers may look at
+the bytes (no hls, dash, concat, sdp, image2, lavfi or subtitle formats, which fetch what they
+name); no redirect is followed; certificates are always checked (ffprobe's default is not to).
+All names are accepted by ffmpeg 9.0 and ffprobe 8.1.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from media.errors import UnsafeSourceError
+
+#: Names as in ``ffmpeg -demuxers``; one of a demuxer's names is enough.
+CONTAINERS: Final = (
+    "mov,mp4,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,ogg,asf,mxf,gxf,wtv,dv,rm,ivf,nut,"
+    "h261,h263,h264,hevc,vvc,m4v,vc1,obu,av1,"
+    "wav,w64,aiff,caf,au,mp3,aac,ac3,eac3,ac4,flac,amr,dts,truehd,mlp,tta,wv,ape,dsf"
+)
+
+#: How often a broken connection is taken up again where it broke.
+RECONNECTS: Final = 2
+
+_WELL_KNOWN_CA_FILES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/cert.pem",  # macOS, BSD
+)
+
+
+def input_mapping(
+    source: str, *, ca_file: Path | None = None, read_timeout: float = 15.0
+) -> dict[str, str]:
+    """Input options by name, as ffmpeg-python takes them. See :func:`input_options`."""
+    options = {"format_whitelist": CONTAINERS}
+    scheme = urlsplit(source).scheme
+    if source.startswith("/"):
+        return options | {"protocol_whitelist": "file"}
+    if scheme == "http":
+        return options | {"protocol_whitelist": "http,tcp"} | _connection(read_timeout)
+    if scheme == "https":
+        tls = {"tls_verify": "1", "ca_file": str(ca_file or system_ca_file())}
+        protocols = {"protocol_whitelist": "https,tls,tcp"}
+        return options | protocols | _connection(read_timeout) | tls
+    raise UnsafeSourceError("a source must be an http or https URL, or an absolute path")
+
+
+def input_options(
+    source: str, *, ca_file: Path | None = None, read_timeout: float = 15.0
+) -> tuple[str, ...]:
+    """Arguments to stand before ``-i source``, for ffmpeg and ffprobe alike.
+
+    ``read_timeout`` is in seconds for one read. Raises :class:`UnsafeSourceError`.
+    """
+    options = input_mapping(source, ca_file=ca_file, read_timeout=read_timeout)
+    return tuple(word for name, value in options.items() for word in (f"-{name}", value))
+
+
+def _connection(read_timeout: float) -> dict[str, str]:
+    # With -reconnect every failed read leaves a line on stderr. Without it a reset connection
+    # and an expired rw_timeout look like the end of the file, with exit status 0.
+    return {
+        "max_redirects": "0",
+        "rw_timeout": str(int(read_timeout * 1_000_000)),
+        "reconnect": "1",
+        "reconnect_max_retries": str(RECONNECTS),
+        "reconnect_delay_max": "2",
+    }
+
+
+def system_ca_file() -> Path:
+    """The machine's certificate authorities. Raises :class:`UnsafeSourceError` without any."""
+    paths = ssl.get_default_verify_paths()
+    for candidate in (paths.cafile, paths.openssl_cafile, *_WELL_KNOWN_CA_FILES):
+        if candidate and Path(candidate).is_file():
+            return Path(candidate)
+    raise UnsafeSourceError(
+        "no certificate authorities were found to check an https source with; name a PEM file"
+    )

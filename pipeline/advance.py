@@ -1,0 +1,123 @@
+"""Reconcile, do not orchestrate: look at what exists and do what follows from it.
+
+``advance`` may be called at any time, by anybody, for any reason, any number of times. It
+publishes what has become publishable, sends messages for what is missing, finishes what is
+complete, and removes what was deleted. Everything it needs to know stands in storage; Redis only
+tells what is already on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from catalog.errors import UnknownVideoError
+from catalog.videos import is_terminal
+from jobs.ids import new_run_id
+from jobs.parts import CLEAN, INSPECT, PartRef, Pool
+from jobs.records import VideoRecord
+from jobs.states import State
+from pipeline.bench import Bench
+from pipeline.errors import PermanentError
+from pipeline.fail import fail
+from pipeline.finish import finish
+from pipeline.publish import Publisher
+from transcoder.plan import Part, Plan
+
+_LOG = structlog.get_logger(__name__)
+
+#: Parts of one video that are queued or worked on at once, so that a long film does not stand
+#: in front of a short clip.
+WINDOW: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Advancer:
+    """Moves videos on, one caller at a time for each."""
+
+    bench: Bench
+
+    def advance(self, video_id: str) -> None:
+        """Do for a video whatever its state calls for.
+
+        A second caller leaves word and returns; the first one then looks again. Raises
+        :class:`storage.errors.StorageError` and :class:`redis.RedisError`; the sweeper comes back.
+        """
+        owner = new_run_id()
+        again = self.bench.board.begin_advance(video_id, owner)
+        while again:
+            try:
+                self._step(video_id)
+            finally:
+                again = self.bench.board.end_advance(video_id, owner)
+
+    def _step(self, video_id: str) -> None:
+        bench = self.bench
+        try:
+            record = bench.catalog.load_any(video_id)
+        except UnknownVideoError:
+            self._accepted(video_id)
+            return
+        if record.state is State.DELETING:
+            self._send(record, CLEAN, Pool.HEAD)
+        elif is_terminal(record):
+            self._end(record)
+        elif record.state is not State.QUEUED or self._accepted(video_id):
+            self._work(record)
+
+    def _end(self, record: VideoRecord) -> None:
+        plan = self.bench.plans.load(record.id, record.generation)
+        if plan is not None and record.state is not State.READY:
+            Publisher(self.bench, record, plan).close()
+        self.bench.catalog.settle(record.id)
+        self.bench.board.forget(record.id)
+
+    def _accepted(self, video_id: str) -> bool:
+        """Whether the upload was acknowledged; one that was given up on is removed."""
+        entry = self.bench.catalog.entry(video_id)
+        if entry is None or entry.state == "accepted":
+            return entry is not None
+        if self.bench.catalog.is_expired(entry):
+            _LOG.info("upload_abandoned", video_id=video_id)
+            self.bench.catalog.abandon(video_id)
+        return False
+
+    def _work(self, record: VideoRecord) -> None:
+        plan = self.bench.plans.load(record.id, record.generation)
+        if plan is None or record.state is State.QUEUED:
+            self._send(record, INSPECT, Pool.HEAD)
+            return
+        try:
+            state = Publisher(self.bench, record, plan).publish()
+            if state.complete:
+                finish(self.bench, record, plan)
+                return
+        except PermanentError as error:
+            fail(self.bench, record.id, record.generation, error.problem)
+            self._end(self.bench.catalog.load_any(record.id))
+            return
+        for part in self._missing(record, plan, state.done):
+            self._send(record, part.id, Pool.HEAD if part.head else Pool.CPU)
+
+    def _missing(self, record: VideoRecord, plan: Plan, done: frozenset[str]) -> Iterator[Part]:
+        """Parts to send now: neither done nor on their way, up to the window."""
+        prefix = f"{record.generation}/"
+        moving = {
+            name.removeprefix(prefix)
+            for name in self.bench.board.parts_in_flight(record.id)
+            if name.startswith(prefix)
+        }
+        free = WINDOW - len(moving)
+        for part in plan.parts:
+            if free <= 0:
+                return
+            if part.id not in done and part.id not in moving:
+                free -= 1
+                yield part
+
+    def _send(self, record: VideoRecord, part: str, pool: Pool) -> None:
+        ref = PartRef(record.id, record.generation, part)
+        self.bench.sender.send(ref, pool, record.priority)

@@ -1,0 +1,243 @@
+"""A video or audio part: one ffmpeg run, its segments stored, its receipt written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+import structlog
+
+from jobs.ids import new_run_id
+from jobs.parts import PartRef
+from media.command import Command
+from media.process import Progress, Sink
+from media.process import run as run_ffmpeg
+from media.safety import input_mapping
+from pipeline.bench import Bench
+from pipeline.recorder import PartRecorder, Stint, TrackTape
+from pipeline.runs import Run
+from storage import layout
+from storage.documents import load_document
+from storage.objects import ObjectStore
+from transcoder.cmaf import Grid, Segmenter
+from transcoder.command import (
+    FRAMES_SINK,
+    audio_command,
+    audio_cut,
+    audio_plan,
+    deadline,
+    video_command,
+)
+from transcoder.frames import FrameMeter, FrameReport
+from transcoder.plan import AAC_FRAME, Part, PartKind, Plan
+from transcoder.segments import Receipt
+
+_LOG = structlog.get_logger(__name__)
+
+#: Seconds a presigned source URL outlives the deadline of the run that reads from it.
+URL_MARGIN: Final = 600.0
+
+#: Pre-roll of the second try in seconds, at least: longer than most groups of pictures.
+_LONG_PREROLL: Final = 10.0
+
+OnCommit = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a part goes on: the first frame and the checkpoint not yet committed."""
+
+    first: int
+    checkpoint: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """All that one try at a part needs, but the pre-roll."""
+
+    bench: Bench
+    run: Run
+    plan: Plan
+    part: Part
+    spot: Spot
+    on_commit: OnCommit
+
+
+def encode(bench: Bench, run: Run, plan: Plan, part: Part, on_commit: OnCommit) -> None:
+    """Make the part's segments, unless its receipts are all there.
+
+    ``on_commit`` is called after each checkpoint of a stream part. Raises
+    :mod:`media.errors`, :class:`pipeline.errors.SupersededError` and :mod:`storage.errors`.
+    """
+    spot = next_spot(bench.store, run.ref, part)
+    if spot is None:
+        return
+    shift = Shift(bench, run, plan, part, spot, on_commit)
+    if part.kind is PartKind.AUDIO:
+        _encode_audio(shift)
+    else:
+        _encode_video(shift)
+
+
+def next_spot(store: ObjectStore, ref: PartRef, part: Part) -> Spot | None:
+    """The first checkpoint without a receipt; None where nothing is left to do."""
+    prefix = layout.receipts(ref.video_id, ref.generation, f"{part.id}.")
+    keys = [info.key for info in store.list(prefix)]
+    if not keys:
+        return Spot(part.first, 0)
+    receipt = Receipt.model_validate(load_document(store, keys[-1])[0])
+    return None if receipt.last else Spot(receipt.first + receipt.count, receipt.checkpoint + 1)
+
+
+def _encode_video(shift: Shift) -> None:
+    """Wrong pictures are made once more with a longer pre-roll, then by decoding from the start.
+
+    What is wrong even then is damage in the source, and is shipped with a warning.
+    """
+    *tries, last = _prerolls(shift.plan, shift.part)
+    for preroll in tries:
+        if _try_video(shift, preroll, strict=True):
+            return
+    _try_video(shift, last, strict=False)
+
+
+def _prerolls(plan: Plan, part: Part) -> tuple[float, ...]:
+    assert plan.video is not None
+    planned = plan.video.preroll
+    if part.stream or part.first == 0:
+        return (planned,)
+    return planned, max(2 * planned, _LONG_PREROLL), inf
+
+
+def _try_video(shift: Shift, preroll: float, *, strict: bool) -> bool:
+    """Encode once; False where the pictures are wrong and ``strict`` says to try again."""
+    video = shift.plan.video
+    assert video is not None
+    url = _source_url(shift)
+    command = video_command(
+        shift.plan,
+        shift.part,
+        url,
+        input_options=input_mapping(url, ca_file=shift.bench.ca_file),
+        first=shift.spot.first,
+        preroll=preroll,
+    )
+    ticks = video.frame_ticks
+    grid = Grid(head=video.gop * ticks, segment=video.segment * ticks)
+    first = shift.spot.first * ticks
+    tapes = [
+        TrackTape(name, Segmenter(grid, timescale=video.timescale, first=first, label=name), grid)
+        for name in shift.part.tracks
+    ]
+    meter = FrameMeter(video, shift.spot.first)
+    with _recorder(shift, tapes) as recorder:
+        cpu = _run(shift, command, recorder, {FRAMES_SINK: meter.feed}, _frames_done(shift))
+        report = meter.report()
+        if strict and not report.ok:
+            _LOG.warning("wrong_frames", preroll=preroll, skew=report.skew)
+            return False
+        recorder.finish(cpu=cpu, skew=report.skew, warnings=_frame_warnings(shift, report))
+    return True
+
+
+def _encode_audio(shift: Shift) -> None:
+    audio = audio_plan(shift.plan, shift.part)
+    url = _source_url(shift)
+    command = audio_command(
+        shift.plan,
+        shift.part,
+        url,
+        input_options=input_mapping(url, ca_file=shift.bench.ca_file),
+        first=shift.spot.first,
+    )
+    cut = audio_cut(audio, shift.spot.first)
+    grid = Grid(head=audio.fragment * AAC_FRAME, segment=audio.segment * AAC_FRAME)
+    segmenter = Segmenter(
+        grid,
+        timescale=audio.sample_rate,
+        first=cut.shift,
+        drop_until=cut.drop_until,
+        shift=cut.shift,
+        label=audio.name,
+    )
+    with _recorder(shift, [TrackTape(audio.name, segmenter, grid)]) as recorder:
+        cpu = _run(shift, command, recorder, {}, _seconds_done(shift))
+        recorder.finish(cpu=cpu, skew=None, warnings=())
+
+
+@contextmanager
+def _recorder(shift: Shift, tapes: Sequence[TrackTape]) -> Iterator[PartRecorder]:
+    """A recorder for one try, under a run id of its own, that leaves no orphans."""
+    stint = Stint(
+        ref=shift.run.ref,
+        run=new_run_id(),
+        host=shift.bench.host,
+        first=shift.spot.first,
+        checkpoint=shift.spot.checkpoint,
+        every=shift.plan.checkpoint if shift.part.stream else None,
+    )
+    recorder = PartRecorder(shift.bench.store, stint, tapes, on_commit=shift.on_commit)
+    try:
+        yield recorder
+    finally:
+        recorder.close()
+
+
+def _run(
+    shift: Shift,
+    command: Command,
+    recorder: PartRecorder,
+    sinks: Mapping[str, Sink],
+    on_progress: Callable[[Progress], None],
+) -> float:
+    """Run ffmpeg into the recorder; the CPU seconds it took."""
+    finished = run_ffmpeg(
+        shift.bench.tools,
+        command,
+        sinks={**recorder.sinks, **sinks},
+        on_progress=on_progress,
+        cancel=shift.run.cancel,
+    )
+    return finished.cpu
+
+
+def _source_url(shift: Shift) -> str:
+    lifetime = deadline(shift.part) + URL_MARGIN
+    return shift.bench.store.presign(layout.source(shift.run.ref.video_id), lifetime)
+
+
+def _frames_done(shift: Shift) -> Callable[[Progress], None]:
+    """Reports the fraction of a video part that is encoded."""
+    video = shift.plan.video
+    frames = shift.part.count or (video.frames if video else None)
+    already = shift.spot.first - shift.part.first
+
+    def report(progress: Progress) -> None:
+        if frames:
+            shift.run.report(min((already + progress.frame) / frames, 1.0))
+
+    return report
+
+
+def _seconds_done(shift: Shift) -> Callable[[Progress], None]:
+    """Reports the fraction of a sound part that is encoded."""
+    audio = audio_plan(shift.plan, shift.part)
+    begin = shift.spot.first * AAC_FRAME / audio.sample_rate
+
+    def report(progress: Progress) -> None:
+        if audio.duration and progress.out_time is not None:
+            shift.run.report(min((begin + progress.out_time) / audio.duration, 1.0))
+
+    return report
+
+
+def _frame_warnings(shift: Shift, report: FrameReport) -> tuple[tuple[str, str], ...]:
+    video = shift.plan.video
+    if report.ok or video is None:
+        return ()
+    start = float(shift.part.first / video.rate)
+    text = f"The source is damaged near {start:.0f} s: pictures are missing or out of place there."
+    return (("damaged_source", text),)

@@ -1,0 +1,228 @@
+"""The one place where a worker process decides what to fetch, and when.
+
+Dramatiq runs a consumer per queue, each of which fetches ahead by itself: one process on several
+queues would hoard a part of each, and serve them in no order. Here the consumer of the first
+queue fetches for all of them, one message at a time, and only while the slot is free; the others,
+and those of the delay queues, merely acknowledge. Redis failing is not an error but a wait.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from threading import Event, Lock
+from typing import Any
+
+import redis
+import structlog
+from dramatiq import Message
+from dramatiq.broker import Consumer, MessageProxy
+from dramatiq.errors import ConnectionClosed, DecodeError
+
+from jobs.broker import REDIS_ID, FarmBroker
+
+_LOG = structlog.get_logger(__name__)
+
+#: Every so many fetches a low queue goes first.
+AGEING = 8
+
+#: Seconds: what keeps a closed consumer from spinning until its thread has noticed.
+_CLOSED_PAUSE = 0.02
+
+
+def serving_order(queues: tuple[str, ...], turn: int, every: int = AGEING) -> tuple[str, ...]:
+    """The order in which the ``turn``-th fetch looks at the queues, highest first.
+
+    Each ``every``-th one looks from below, and starts each time at another queue, so that none
+    waits for ever.
+    """
+    if (turn + 1) % every:
+        return queues
+    start = turn // every % len(queues)
+    below = queues[::-1]
+    return below[start:] + below[:start]
+
+
+class Gate:
+    """Lets one message at a time into the process."""
+
+    def __init__(
+        self,
+        broker: FarmBroker,
+        queues: tuple[str, ...],
+        *,
+        fetch_every: float = 1.0,
+        on_idle: Callable[[], None] = lambda: None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.queues = queues
+        self._broker = broker
+        self._fetch_every = fetch_every
+        self._on_idle = on_idle
+        self._jitter = jitter
+        self._lock = Lock()
+        self._bell = Event()
+        self._closed = Event()
+        self._held: str | None = None
+        self._draining = False
+        self._reachable = True
+        self._stranded = False
+        self._turn = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a message was fetched and is not acknowledged yet."""
+        with self._lock:
+            return self._held is not None
+
+    def ring(self) -> None:
+        """There may be something to fetch."""
+        self._bell.set()
+
+    def drain(self) -> None:
+        """Fetch no more; once this returns, nothing is being fetched."""
+        with self._lock:
+            self._draining = True
+
+    def close(self) -> None:
+        """Let the consumers return, so that their threads can end."""
+        self.drain()
+        self._closed.set()
+        self._bell.set()
+
+    def consumer(self, queue: str, timeout: int) -> Consumer:
+        """What dramatiq's consumer thread of ``queue`` iterates over."""
+        leads = queue == self.queues[0]
+        return _GatedConsumer(self, self._broker, timeout / 1000, leads=leads)
+
+    def next(self) -> MessageProxy | None:
+        """The next message if there is one to be had now, else None after a wait."""
+        self._bell.clear()
+        with self._lock:
+            if not self._draining and self._held is None:
+                message = self._fetch()
+                if message is not None:
+                    return message
+        self._bell.wait(self._fetch_every * (0.7 + 0.6 * self._jitter()))
+        if self._closed.is_set():
+            time.sleep(_CLOSED_PAUSE)
+        return None
+
+    def idle(self, seconds: float) -> None:
+        """Wait as a consumer that never fetches does."""
+        if self._closed.wait(seconds):
+            time.sleep(_CLOSED_PAUSE)
+
+    def finished(self, redis_id: str) -> None:
+        """The message was acknowledged; the slot is free."""
+        with self._lock:
+            freed = self._held == redis_id
+            if freed:
+                self._held = None
+        if freed:
+            self._bell.set()
+            self._on_idle()
+
+    def _fetch(self) -> MessageProxy | None:
+        try:
+            if self._stranded:
+                self._reclaim()
+            message = self._fetch_first()
+        except redis.RedisError as error:
+            self._stranded = True
+            if self._reachable:
+                _LOG.warning("queues_unreachable", error=str(error))
+            self._reachable = False
+            return None
+        if not self._reachable:
+            _LOG.info("queues_reachable_again")
+        self._reachable = True
+        return message
+
+    def _fetch_first(self) -> MessageProxy | None:
+        for queue in self._waiting(serving_order(self.queues, self._turn)):
+            message = self._fetch_from(queue)
+            if message is not None:
+                self._turn += 1
+                self._held = message.options[REDIS_ID]
+                return MessageProxy(message)
+        return None
+
+    def _waiting(self, order: tuple[str, ...]) -> list[str]:
+        """The queues with something on them, in order, in one round trip."""
+        pipeline = self._broker.client.pipeline(transaction=False)
+        for queue in order:
+            pipeline.llen(self._broker.keys.queue(queue))
+        return [queue for queue, count in zip(order, pipeline.execute(), strict=True) if count]
+
+    def _fetch_from(self, queue: str) -> Message[Any] | None:
+        found: list[bytes | None] = self._broker.do_fetch(queue, 1)
+        if not found:
+            return None
+        message = _decode(found[0], queue)
+        if message is None:
+            _LOG.error("message_unreadable", queue=queue, message=repr(found[0])[:200])
+            self._broker.do_nack(queue, *self._fetched(queue))
+        return message
+
+    def _reclaim(self) -> None:
+        """Return what was fetched while the reply got lost; holds nothing itself."""
+        for queue in self.queues:
+            stranded = self._fetched(queue)
+            if stranded:
+                _LOG.warning("messages_reclaimed", queue=queue, count=len(stranded))
+                self._broker.do_requeue(queue, *stranded)
+        self._stranded = False
+
+    def _fetched(self, queue: str) -> list[bytes]:
+        key = self._broker.keys.fetched(self._broker.broker_id, queue)
+        members: Any = self._broker.client.smembers(key)
+        return list(members)
+
+
+class _GatedConsumer(Consumer):
+    """Acknowledges on the queue a message came from, whichever consumer fetched it."""
+
+    def __init__(self, gate: Gate, broker: FarmBroker, timeout: float, *, leads: bool) -> None:
+        self._gate = gate
+        self._broker = broker
+        self._timeout = timeout
+        self._leads = leads
+
+    def __next__(self) -> MessageProxy | None:
+        if self._leads:
+            return self._gate.next()
+        self._gate.idle(self._timeout)
+        return None
+
+    def ack(self, message: MessageProxy) -> None:
+        """Dramatiq tries again for as long as this raises ConnectionClosed."""
+        self._settle(self._broker.do_ack, message)
+
+    def nack(self, message: MessageProxy) -> None:
+        """As ``ack``, to the dead letters."""
+        self._settle(self._broker.do_nack, message)
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Put back what was fetched and not begun."""
+        for message in messages:
+            self._settle(self._broker.do_requeue, message)
+
+    def _settle(self, command: Callable[[str, str], object], message: MessageProxy) -> None:
+        redis_id: str = message.options[REDIS_ID]
+        try:
+            command(message.queue_name, redis_id)
+        except redis.RedisError as error:
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+        self._gate.finished(redis_id)
+
+
+def _decode(data: bytes | None, queue: str) -> Message[Any] | None:
+    """The message, unless it is none of ours."""
+    try:
+        message: Message[Any] = Message.decode(data or b"")
+    except DecodeError:
+        return None
+    known = message.queue_name == queue and message.options.get(REDIS_ID)
+    return message if known and "eta" not in message.options else None

@@ -1,0 +1,91 @@
+"""The first part of every generation: look at the source, decide what is made of it."""
+
+from __future__ import annotations
+
+from jobs.parts import PartRef
+from jobs.records import AudioSummary, Rendition, SourceSummary, VideoRecord, VideoWarning
+from jobs.states import State
+from media.probe import probe
+from media.probed import AudioStream
+from pipeline.bench import Bench
+from storage import layout
+from storage.documents import create_document
+from transcoder.plan import AudioPlan, Plan
+from transcoder.planner import make_plan
+
+#: Seconds ffprobe gets: it reads headers and a few packets.
+_DEADLINE = 30.0
+_URL_LIFETIME = 300.0
+
+
+def inspect(bench: Bench, ref: PartRef) -> None:
+    """Write the generation's plan, unless it is there, and say in the record what was found.
+
+    Raises what :func:`media.probe.probe` and :func:`transcoder.planner.make_plan` raise.
+    """
+    plan = bench.plans.of(ref)
+    if plan is None:
+        url = bench.store.presign(layout.source(ref.video_id), _URL_LIFETIME)
+        found = probe(bench.tools, url, deadline=_DEADLINE, ca_file=bench.ca_file)
+        proposed = make_plan(found, bench.profile, limits=bench.limits)
+        key = layout.plan(ref.video_id, ref.generation)
+        create_document(bench.store, key, proposed.model_dump(mode="json"))
+        plan = bench.plans.of(ref)
+    if plan is not None:
+        described = plan
+        bench.catalog.update(ref.video_id, lambda record: describe(record, ref, described))
+
+
+def describe(record: VideoRecord, ref: PartRef, plan: Plan) -> VideoRecord:
+    """``record`` with what the plan found, for as long as it waits for just that."""
+    if record.state is not State.QUEUED or record.generation != ref.generation:
+        return record
+    return record.model_copy(
+        update={
+            "state": State.PROCESSING,
+            "source": summarise(plan),
+            "renditions": renditions(plan),
+            "warnings": tuple(
+                VideoWarning(code=code, message=text) for code, text in plan.warnings
+            ),
+        }
+    )
+
+
+def summarise(plan: Plan) -> SourceSummary:
+    """What the API tells of the source."""
+    source = plan.probe
+    audio = tuple(_audio_summary(stream) for stream in source.audio)
+    if plan.video is None:
+        return SourceSummary(container=source.container, duration=source.duration, audio=audio)
+    picked = plan.video
+    stream = next(video for video in source.video if video.index == picked.stream)
+    return SourceSummary(
+        container=source.container,
+        duration=source.duration,
+        width=picked.width,
+        height=picked.height,
+        rotation=stream.rotation,
+        fps=str(picked.rate),
+        video_codec=stream.codec,
+        hdr=picked.tone_map.value if picked.tone_map else None,
+        audio=audio,
+    )
+
+
+def renditions(plan: Plan) -> tuple[Rendition, ...]:
+    """What will be made, not measured yet."""
+    rungs = plan.video.rungs if plan.video else ()
+    pictures = tuple(
+        Rendition(name=rung.name, width=rung.width, height=rung.height, codec="h264")
+        for rung in rungs
+    )
+    return pictures + tuple(_audio_rendition(track) for track in plan.audio)
+
+
+def _audio_summary(stream: AudioStream) -> AudioSummary:
+    return AudioSummary(codec=stream.codec, channels=stream.channels, language=stream.language)
+
+
+def _audio_rendition(track: AudioPlan) -> Rendition:
+    return Rendition(name=track.name, codec="aac")

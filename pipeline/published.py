@@ -1,0 +1,59 @@
+"""How far a generation's playlists go: one small document, replaced by compare-and-swap."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from transcoder.plan import Lane, Plan
+from transcoder.segments import Receipt
+
+
+class LaneMark(BaseModel):
+    """How much of one lane has been published."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    #: Parts whose receipts have all been taken, and checkpoints taken of the part after them.
+    parts: int = 0
+    checkpoints: int = 0
+    #: RFC 6381 codec of each track that has a segment in its playlist.
+    codecs: dict[str, str] = {}
+
+    def after(self, receipt: Receipt) -> LaneMark:
+        """The mark once this receipt, the next in the lane, has been published."""
+        return LaneMark(
+            parts=self.parts + receipt.last,
+            checkpoints=0 if receipt.last else self.checkpoints + 1,
+            codecs=self.codecs | {track.track: track.codec for track in receipt.tracks},
+        )
+
+
+class Published(BaseModel):
+    """The marks of all lanes, and the tracks that the multivariant playlist names so far."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: int = 1
+    marks: tuple[LaneMark, ...]
+    named: tuple[str, ...] = ()
+
+
+def lanes_of(plan: Plan) -> tuple[Lane, ...]:
+    """The plan's lanes, and one of its own for every part that fills no playlist."""
+    placed = {part for lane in plan.lanes for part in lane.parts}
+    alone = tuple(Lane(tracks=(), parts=(p.id,)) for p in plan.parts if p.id not in placed)
+    return plan.lanes + alone
+
+
+def nameable(lanes: tuple[Lane, ...], marks: tuple[LaneMark, ...]) -> dict[str, str]:
+    """Tracks that the multivariant playlist may name now, with their codecs.
+
+    None before the film is playable: its first lane and every sound track need a first segment,
+    since a player gives up on a variant or a group whose playlist is missing.
+    """
+    playing = [(lane, mark) for lane, mark in zip(lanes, marks, strict=True) if lane.tracks]
+    sound = [pair for pair in playing if pair[0].tracks[0].startswith("audio-")]
+    needed = [*playing[:1], *sound]
+    if not all(mark.codecs or mark.parts == len(lane.parts) for lane, mark in needed):
+        return {}
+    return {track: codec for _, mark in playing for track, codec in mark.codecs.items()}

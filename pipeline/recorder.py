@@ -1,0 +1,239 @@
+"""Turning the pipes of one ffmpeg run into stored segments and receipts.
+
+Segments are stored while ffmpeg still runs, so a run holds no more than a few of them in memory
+and nothing on disk. Nothing counts before its receipt: the one created first, of a part or of a
+checkpoint of a stream part, decides which run's segments are played.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock, Semaphore
+from typing import Final
+
+from jobs.parts import PartRef
+from pipeline.errors import SupersededError
+from storage import layout
+from storage.documents import create_document
+from storage.objects import ObjectStore
+from transcoder.cmaf import CutSegment, Grid, Segmenter
+from transcoder.segments import Receipt, Segment, TrackSegments
+
+#: Segments of one track on their way to storage before its pipe is no longer read.
+_IN_FLIGHT: Final = 2
+
+#: Connections one run stores segments with.
+_UPLOADERS: Final = 4
+
+SEGMENT_TYPE: Final = "video/iso.segment"
+INIT_TYPE: Final = "video/mp4"
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
+
+
+@dataclass(slots=True)
+class TrackTape:
+    """One track of the run: what was cut, stored and committed so far."""
+
+    name: str
+    segmenter: Segmenter
+    grid: Grid
+    gate: Semaphore = field(default_factory=lambda: Semaphore(_IN_FLIGHT))
+    cut: int = 0
+    stored: dict[int, tuple[Segment, int]] = field(default_factory=dict)
+    committed: int = 0
+
+    def ready(self) -> int:
+        """Segments stored without a gap beyond the committed ones."""
+        count = 0
+        while self.committed + count in self.stored:
+            count += 1
+        return count
+
+    def commit(self, count: int) -> None:
+        """Forget the next ``count`` segments: a receipt names them now."""
+        for order in range(self.committed, self.committed + count):
+            del self.stored[order]
+        self.committed += count
+
+
+@dataclass(frozen=True, slots=True)
+class Stint:
+    """Which run of which part is being recorded, from which frame and checkpoint on."""
+
+    ref: PartRef
+    run: str
+    host: str
+    first: int
+    checkpoint: int
+    #: Segments between two receipts; None for one receipt at the end.
+    every: int | None
+
+
+class PartRecorder:
+    """Stores what a run makes. ``sinks`` are called from one thread for each track."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        stint: Stint,
+        tapes: Sequence[TrackTape],
+        *,
+        on_commit: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._stint = stint
+        self._tapes = tuple(tapes)
+        self._on_commit = on_commit
+        self._clock = clock
+        self._since = clock()
+        self._pool = ThreadPoolExecutor(_UPLOADERS, thread_name_prefix="store")
+        self._lock = Lock()
+        self._jobs: set[Future[None]] = set()
+        self._failure: BaseException | None = None
+        self._checkpoint = stint.checkpoint
+        self._first = stint.first
+        self._inits: set[str] = set()
+
+    @property
+    def sinks(self) -> dict[str, Callable[[bytes], None]]:
+        """What to call with the bytes of each track's pipe."""
+        return {tape.name: partial(self._feed, tape) for tape in self._tapes}
+
+    def finish(
+        self, *, cpu: float, skew: float | None, warnings: tuple[tuple[str, str], ...]
+    ) -> None:
+        """Commit what is left as the part's last receipt.
+
+        Raises :class:`SupersededError` where another run was first, and whatever storing raised.
+        """
+        for tape in self._tapes:
+            for cut in tape.segmenter.finish():
+                self._submit(tape, cut)
+        wait(self._jobs)
+        self._raise_failure()
+        with self._lock:
+            counts = [tape.ready() for tape in self._tapes]
+            self._commit(counts, last=True, cpu=cpu, skew=skew, warnings=warnings)
+
+    def close(self) -> None:
+        """Remove what no receipt names; call it once, whatever happened."""
+        self._pool.shutdown(wait=True)
+        orphans = [
+            layout.play(self._stint.ref.video_id, segment.path)
+            for tape in self._tapes
+            for segment, _ in tape.stored.values()
+        ]
+        self._store.delete(orphans)
+
+    def _feed(self, tape: TrackTape, data: bytes) -> None:
+        for cut in tape.segmenter.feed(data):
+            self._submit(tape, cut)
+
+    def _submit(self, tape: TrackTape, cut: CutSegment) -> None:
+        self._raise_failure()
+        tape.gate.acquire()
+        order, tape.cut = tape.cut, tape.cut + 1
+        job = self._pool.submit(self._put, tape, order, cut)
+        with self._lock:
+            self._jobs = {known for known in self._jobs if not known.done()} | {job}
+
+    def _put(self, tape: TrackTape, order: int, cut: CutSegment) -> None:
+        try:
+            stint = self._stint
+            number = tape.grid.number(cut.start)
+            path = f"{stint.ref.generation}/{stint.run}/{tape.name}-{number:05}.m4s"
+            self._put_object(path, cut.data, SEGMENT_TYPE)
+            segment = Segment(
+                path=path,
+                size=len(cut.data),
+                start=cut.start,
+                ticks=cut.ticks,
+                keyframes=cut.keyframes,
+            )
+            with self._lock:
+                tape.stored[order] = (segment, cut.samples)
+                self._commit_ready()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that feeds
+            self._failure = self._failure or error
+        finally:
+            tape.gate.release()
+
+    def _commit_ready(self) -> None:
+        every = self._stint.every
+        while every is not None and min(tape.ready() for tape in self._tapes) >= every:
+            self._commit([every] * len(self._tapes), last=False)
+            self._on_commit()
+
+    def _commit(
+        self,
+        counts: Sequence[int],
+        *,
+        last: bool,
+        cpu: float = 0.0,
+        skew: float | None = None,
+        warnings: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        stint, now = self._stint, self._clock()
+        taken = [self._taken(tape, count) for tape, count in zip(self._tapes, counts, strict=True)]
+        samples = sum(count for _, count in taken[0])
+        receipt = Receipt(
+            part=stint.ref.part,
+            checkpoint=self._checkpoint,
+            last=last,
+            run=stint.run,
+            host=stint.host,
+            first=self._first,
+            count=samples,
+            tracks=tuple(
+                self._track(tape, [segment for segment, _ in segments])
+                for tape, segments in zip(self._tapes, taken, strict=True)
+                if segments
+            ),
+            size=sum(segment.size for segments in taken for segment, _ in segments),
+            wall=now - self._since,
+            cpu=cpu,
+            skew=skew,
+            warnings=warnings,
+        )
+        ref = stint.ref
+        key = layout.receipt(ref.video_id, ref.generation, ref.part, self._checkpoint)
+        if not create_document(self._store, key, receipt.model_dump(mode="json")).won:
+            raise SupersededError(f"another run's receipt {key} was first")
+        for tape, count in zip(self._tapes, counts, strict=True):
+            tape.commit(count)
+        self._checkpoint += 1
+        self._first += samples
+        self._since = now
+
+    @staticmethod
+    def _taken(tape: TrackTape, count: int) -> list[tuple[Segment, int]]:
+        return [tape.stored[tape.committed + order] for order in range(count)]
+
+    def _track(self, tape: TrackTape, segments: Sequence[Segment]) -> TrackSegments:
+        init = tape.segmenter.init
+        path = f"{self._stint.ref.generation}/{tape.name}-init-{init.sha256[:12]}.mp4"
+        if path not in self._inits:
+            self._put_object(path, init.data, INIT_TYPE)
+            self._inits.add(path)
+        return TrackSegments(
+            track=tape.name,
+            codec=init.codec,
+            timescale=init.timescale,
+            delay=tape.segmenter.delay,
+            init_path=path,
+            init_hash=init.sha256,
+            segments=tuple(segments),
+        )
+
+    def _put_object(self, path: str, data: bytes, content_type: str) -> None:
+        key = layout.play(self._stint.ref.video_id, path)
+        self._store.put(key, data, content_type=content_type, cache_control=IMMUTABLE)
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure

@@ -1,0 +1,56 @@
+"""One run of one part, as its handler sees it, and the ways in which it can end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Literal
+
+from jobs.leases import Attempts
+from jobs.parts import PartRef
+
+#: Why a run is to end early: its worker drains, the part is not wanted, or somebody else has it.
+Reason = Literal["drain", "stop", "lost"]
+
+
+@dataclass(slots=True)
+class Run:
+    """One attempt. The handler ends it soon after ``cancel`` is set; ``reason`` says why."""
+
+    ref: PartRef
+    #: What every object that the run writes carries; the owner of its lease.
+    id: str
+    attempts: Attempts
+    #: Takes the units done so far; may be called as often as convenient, and never fails.
+    report: Callable[[float], None] = lambda done: None  # noqa: ARG005
+    cancel: Event = field(default_factory=Event)
+    reason: Reason | None = None
+
+    def stop(self, reason: Reason) -> None:
+        """Ask the run to end; the first reason stands."""
+        if not self.cancel.is_set():
+            self.reason = reason
+            self.cancel.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """There is nothing left to do for the part, whatever became of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """An error that may pass: the part is sent again after so many seconds."""
+
+    after: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Ended early for the worker's sake: the part is sent again at once."""
+
+
+Outcome = Done | Retry | Drained
+Handler = Callable[[Run], Outcome]

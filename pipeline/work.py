@@ -1,0 +1,124 @@
+"""One part from message to outcome: which step does it, and what its failure means."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from catalog.errors import UnknownVideoError
+from catalog.videos import is_terminal
+from jobs.parts import CLEAN, INSPECT, PartRef
+from jobs.records import Problem, VideoRecord
+from jobs.states import State
+from pipeline.advance import Advancer
+from pipeline.bench import Bench
+from pipeline.clean import clean
+from pipeline.encode import encode
+from pipeline.errors import PermanentError, SupersededError, TransientError
+from pipeline.fail import fail
+from pipeline.inspect import inspect
+from pipeline.pictures import picture
+from pipeline.problems import explained
+from pipeline.runs import Done, Drained, Outcome, Retry, Run
+from transcoder.plan import PartKind
+
+_LOG = structlog.get_logger(__name__)
+
+#: Errors, and crashes, of one part after which the video is given up.
+MAX_ERRORS: Final = 4
+MAX_CRASHES: Final = 3
+
+#: Seconds before the second attempt; doubled for each further one, spread by half.
+_FIRST_PAUSE: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """The handler of every message."""
+
+    bench: Bench
+    advancer: Advancer
+    jitter: Callable[[], float] = random.random
+
+    def __call__(self, run: Run) -> Outcome:
+        """Work on a part; whatever becomes of it, the video is moved on.
+
+        Only outages of storage and Redis are raised; the runner tries the message again.
+        """
+        record = self._current(run.ref)
+        if record is None:
+            return Done()
+        if run.attempts.crashes >= MAX_CRASHES:
+            self._fail(run, _quarantined(run))
+        else:
+            outcome = self._attempt(run, record)
+            if outcome is not None:
+                return outcome
+        self.advancer.advance(run.ref.video_id)
+        return Done()
+
+    def _current(self, ref: PartRef) -> VideoRecord | None:
+        """The record, unless the message has been overtaken by events."""
+        try:
+            record = self.bench.catalog.load_any(ref.video_id)
+        except UnknownVideoError:
+            return None
+        wanted = ref.part == CLEAN
+        if record.state is State.DELETING:
+            return record if wanted else None
+        stale = wanted or is_terminal(record) or record.generation != ref.generation
+        return None if stale else record
+
+    def _attempt(self, run: Run, record: VideoRecord) -> Outcome | None:
+        """What to tell the runner, or None when the video is to be moved on."""
+        try:
+            with explained(run.ref):
+                return self._step(run, record)
+        except SupersededError as error:
+            _LOG.info("part_superseded", reason=str(error))
+        except PermanentError as error:
+            self._fail(run, error.problem)
+        except TransientError as error:
+            return self._again(run, error.problem)
+        return Drained() if run.reason == "drain" else None
+
+    def _step(self, run: Run, record: VideoRecord) -> Outcome | None:
+        if run.ref.part == CLEAN:
+            return clean(self.bench, run.ref)
+        if run.ref.part == INSPECT:
+            inspect(self.bench, run.ref)
+            return None
+        plan = self.bench.plans.of(run.ref)
+        if plan is None:
+            raise SupersededError("the generation has no plan")
+        part = plan.part(run.ref.part)
+        if part.kind is PartKind.PICTURES:
+            picture(self.bench, run, plan, part)
+        else:
+            encode(self.bench, run, plan, part, lambda: self.advancer.advance(record.id))
+        return None
+
+    def _again(self, run: Run, problem: Problem) -> Outcome | None:
+        errors = run.attempts.errors + 1
+        if errors >= MAX_ERRORS:
+            self._fail(run, problem)
+            return None
+        pause = _FIRST_PAUSE * 2 ** (errors - 1) * (0.5 + self.jitter())
+        _LOG.warning("part_failed", code=problem.code, message=problem.message, retry_in=pause)
+        return Retry(pause, problem.code)
+
+    def _fail(self, run: Run, problem: Problem) -> None:
+        fail(self.bench, run.ref.video_id, run.ref.generation, problem)
+
+
+def _quarantined(run: Run) -> Problem:
+    crashes = run.attempts.crashes
+    return Problem(
+        code="worker_crashed",
+        message=f"part {run.ref.part} ended its worker {crashes} times without a word",
+        hint="Look for the kernel's out-of-memory killer in the workers' logs; then retry.",
+    )

@@ -1,0 +1,254 @@
+"""The command against a farm that it started, as scripts use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from farm import running
+from farm.embedded import SeaweedFS
+from farm.settings import environment, load
+from media.binaries import find_tools
+from media.command import Command
+from media.process import run
+
+UNKNOWN = "0" * 26
+REELFARM = (sys.executable, "-P", "-m", "farm")
+
+
+@dataclass(frozen=True)
+class Farm:
+    """A farm's process, and how to talk to it."""
+
+    process: subprocess.Popen[bytes]
+    data_dir: Path
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+        """Run the command as its user."""
+        return subprocess.run(
+            (*REELFARM, *arguments),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+        )
+
+    @property
+    def url(self) -> str:
+        found = running.find(self.data_dir)
+        assert found is not None
+        return found.url
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+Start = Callable[[], Farm]
+
+
+@pytest.fixture(scope="module")
+def start(
+    seaweedfs: SeaweedFS, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Start]:
+    """Starts farms that share the servers of the tests, and nothing else."""
+    started: list[Farm] = []
+
+    def start() -> Farm:
+        config = seaweedfs.config()
+        own = f"cli-{secrets.token_hex(6)}"
+        settings = load(
+            data_dir=tmp_path_factory.mktemp("farm"),
+            s3_endpoint=config.endpoint,
+            s3_access_key=config.access_key,
+            s3_secret_key=config.secret_key,
+            s3_prefix=f"{own}/",
+            redis_url=redis_url,
+            namespace=own,
+            slots=1,
+        )
+        variables = environment(settings)
+        log = (settings.data_dir / "farm.log").open("wb")
+        process = subprocess.Popen(
+            (*REELFARM, "up", "--port", "0", "--tied", "--json"),
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        farm = Farm(process, settings.data_dir, variables)
+        started.append(farm)
+        until(lambda: running.find(settings.data_dir) is not None or process.poll() is not None, 60)
+        assert process.poll() is None, (settings.data_dir / "farm.log").read_text()
+        return farm
+
+    yield start
+    for farm in started:
+        assert farm.process.stdin is not None
+        farm.process.stdin.close()
+        farm.process.wait(40)
+
+
+@pytest.fixture(scope="module")
+def farm(start: Start) -> Farm:
+    return start()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds of small picture and sound."""
+    path = tmp_path_factory.mktemp("clip") / "a clip.mp4"
+    picture, sound = "testsrc2=s=320x180:r=25:d=3", "sine=d=3"
+    arguments = ("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-y", str(path))
+    run(find_tools(), Command(arguments, 60), sinks={})
+    return path
+
+
+def until(holds: Callable[[], bool], timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.05)
+
+
+def documents(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_film_from_upload_to_deletion(farm: Farm, clip: Path) -> None:
+    (video,) = documents(farm("upload", str(clip), "--wait", "--json"))
+    assert (video["status"], video["filename"]) == ("ready", "a clip.mp4")
+    assert httpx.get(video["playback"]["hls"]).text.startswith("#EXTM3U")
+
+    (page,) = documents(farm("ls", "--json"))
+    assert [each["id"] for each in page["videos"]] == [video["id"]]
+    listed = farm("ls").stdout.splitlines()
+    assert listed[0].split("\t")[:2] == ["ID", "STATUS"]
+    assert listed[1].split("\t")[:3] == [video["id"], "ready", "100 %"]
+
+    shown = farm("show", video["id"]).stdout
+    assert video["playback"]["dash"] in shown
+    assert "180p" in shown or "x180" in shown or "×180" in shown
+
+    assert farm("delete", video["id"]).returncode == 0
+    gone = farm("show", video["id"])
+    assert (gone.returncode, gone.stdout) == (4, "")
+    assert "unknown_video" in gone.stderr
+
+
+def test_what_is_no_film_ends_with_status_1_and_the_reason(farm: Farm, tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("This is no film.\n" * 100)
+    done = farm("upload", str(text), "--wait")
+    assert done.returncode == 1, done.stderr
+    assert "error: notes.txt: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("show", UNKNOWN), 4, "unknown_video"),
+        (("delete", UNKNOWN), 4, "unknown_video"),
+        (("upload", "no such file"), 4, "cannot be read"),
+        (("ls", "--url", "http://127.0.0.1:1"), 3, "reelfarm up"),
+        (("ls", "--url", "nonsense"), 2, "no address"),
+        (("ls", "--limit", "0"), 2, "limit"),
+        (("upload", __file__, "--profile", "none"), 5, "unknown_profile"),
+        (("up",), 6, "is running on"),
+    ],
+)
+def test_statuses_and_words_of_errors(
+    farm: Farm, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    done = farm(*arguments)
+    assert (done.returncode, done.stdout) == (status, ""), done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_empty_file_is_refused(farm: Farm, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    done = farm("upload", str(empty))
+    assert done.returncode == 5
+    assert "empty_upload" in done.stderr
+
+
+def test_a_farm_open_to_the_world_is_not_started(farm: Farm, tmp_path: Path) -> None:
+    elsewhere = {"REELFARM_DATA_DIR": str(tmp_path), "REELFARM_HOST": "0.0.0.0"}
+    done = Farm(farm.process, tmp_path, farm.environment | elsewhere)("up", "--port", "0")
+    assert done.returncode == 2
+    assert "REELFARM_API_TOKEN" in done.stderr
+
+
+def test_workers_without_a_farm_say_what_they_need(tmp_path: Path) -> None:
+    variables = environment(load(data_dir=tmp_path))
+    done = subprocess.run(
+        (*REELFARM, "worker"), env=variables, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 2
+    assert "REELFARM_REDIS_URL" in done.stderr
+
+
+def test_workers_join_a_farm_and_leave_it(farm: Farm) -> None:
+    process = subprocess.Popen(
+        (*REELFARM, "worker", "--pool", "cpu", "--slots", "1", "--json"),
+        env=farm.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert json.loads(process.stdout.readline()) == {"slots": {"cpu": 1}}
+    until(lambda: len(psutil.Process(process.pid).children()) == 1, 20)
+    (child,) = psutil.Process(process.pid).children()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    assert not child.is_running()
+
+
+def test_a_dead_api_comes_back(start: Start) -> None:
+    farm = start()
+    (api,) = [each for each in farm.children() if "farm.api_process" in each.cmdline()]
+    api.kill()
+    until(lambda: not api.is_running() or api.status() == psutil.STATUS_ZOMBIE, 5)
+
+    def is_back() -> bool:
+        try:
+            return httpx.get(f"{farm.url}/readyz").is_success
+        except httpx.TransportError:
+            return False
+
+    until(is_back, 20)
+    farm.process.send_signal(signal.SIGTERM)
+    assert farm.process.wait(30) == 0
+    assert running.find(farm.data_dir) is None
+
+
+def test_nothing_outlives_a_killed_supervisor(start: Start) -> None:
+    farm = start()
+    until(lambda: len(farm.children()) >= 3, 20)
+    children = farm.children()
+    os.kill(farm.process.pid, signal.SIGKILL)
+    farm.process.wait(5)
+    gone, alive = psutil.wait_procs(children, timeout=20)
+    assert (len(gone), alive) == (len(children), [])
+    assert running.find(farm.data_dir) is None

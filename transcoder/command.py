@@ -1,0 +1,212 @@
+"""What ffmpeg is told for each part.
+
+Every clause of the recipe is there for something that went wrong without it; see the decision
+record on chunked encoding. Each track goes into a pipe of its own as a fragmented MP4 whose decode
+times are the film's, so that the parts of one track join without a pass over all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isinf
+from typing import Any, Final
+
+import ffmpeg
+
+from media.command import SINK, Command
+from transcoder.filters import ladder, on_grid
+from transcoder.plan import AAC_FRAME, AudioPlan, Part, Plan, Rung, VideoPlan
+
+#: The sink that gets a line for every frame given to the first encoder; see transcoder.frames.
+FRAMES_SINK: Final = "frames"
+
+#: Time given to the encoder, and the time of the source picture shown, each in its own base.
+FRAME_FORMAT: Final = "{n} {pts} {tb} {ptsi} {tbi}"
+
+#: Threads of each codec: one in a chunk, of which every core has its own; more where a viewer
+#: waits or where nothing else of the film can run beside.
+_CHUNK_THREADS: Final = 1
+_LONE_THREADS: Final = 4
+
+#: Seconds a part may take: as many for each second that it is predicted to cost, and some more.
+_PATIENCE: Final = 20.0
+_START: Final = 90.0
+
+#: AAC frames that the encoder looks ahead at the most.
+_LOOK_AHEAD: Final = 2
+
+_MP4: Final = "+delay_moov+default_base_moof+skip_trailer"
+
+#: So that the same frames make the same bytes, in any build and with any title in the source.
+_REPRODUCIBLE: Final[dict[str, Any]] = {
+    "map_metadata": -1,
+    "map_chapters": -1,
+    "fflags": "+bitexact",
+    "avoid_negative_ts": "disabled",
+    "f": "mp4",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AudioCut:
+    """How the fragments of an audio run lie in the film; ticks are samples.
+
+    The encoder's first fragment has decode time 0 and belongs at ``shift``. What lies before
+    ``drop_until`` is pre-roll, there only to warm the encoder up.
+    """
+
+    shift: int
+    drop_until: int
+
+    @property
+    def frames(self) -> int:
+        """AAC frames of pre-roll."""
+        return (self.drop_until - self.shift) // AAC_FRAME
+
+
+def video_command(
+    plan: Plan,
+    part: Part,
+    source: str,
+    *,
+    input_options: Mapping[str, str],
+    first: int | None = None,
+    preroll: float | None = None,
+) -> Command:
+    """Encode the rungs of ``part`` into ``sink:RUNG``, and what was shown into ``sink:frames``.
+
+    ``first`` is the frame of the output to go on from, where not all of the part is to be done.
+    ``preroll`` replaces the plan's, in seconds; infinity decodes from the start of the source.
+    """
+    video = _video(plan)
+    begin = part.first if first is None else first
+    count = None if part.count is None else part.first + part.count - begin
+    threads = _LONE_THREADS if part.head or part.stream else _CHUNK_THREADS
+    seek = None if part.stream else seek_time(video, begin, preroll)
+    opened = ffmpeg.input(
+        source, **input_options, **_reading(seek), threads=threads, reinit_filter=0
+    )
+    rungs = tuple(rung for rung in video.rungs if rung.name in part.tracks)
+    pictures = ladder(on_grid(opened[str(video.stream)], video, begin, count), video, rungs)
+    watch = {"stats_enc_pre": SINK + FRAMES_SINK, "stats_enc_pre_fmt": FRAME_FORMAT}
+    outputs = [
+        ffmpeg.output(
+            stream,
+            SINK + rung.name,
+            **_video_output(video, rung, count, threads),
+            **(watch if rung is rungs[0] else {}),
+        )
+        for rung, stream in zip(rungs, pictures, strict=True)
+    ]
+    return _command(outputs, part)
+
+
+def audio_command(
+    plan: Plan,
+    part: Part,
+    source: str,
+    *,
+    input_options: Mapping[str, str],
+    first: int | None = None,
+) -> Command:
+    """Encode the audio track of ``part`` into ``sink:TRACK``.
+
+    ``first`` is the AAC frame to go on from. The source is always decoded from its start: then a
+    run that goes on has the very samples of one that was never interrupted, whatever the
+    container's clock is worth, and only the encoder has to be warmed up (:func:`audio_cut`).
+    """
+    audio = audio_plan(plan, part)
+    begin = part.first if first is None else first
+    cut = audio_cut(audio, begin)
+    frames = None if part.count is None else part.first + part.count - begin + cut.frames
+    opened = ffmpeg.input(source, **input_options, **_reading(None), vn=None)
+    sound = _sound(opened[str(audio.stream)], audio, cut.shift)
+    return _command([ffmpeg.output(sound, SINK + audio.name, **_audio_output(audio, frames))], part)
+
+
+def audio_cut(audio: AudioPlan, first: int) -> AudioCut:
+    """How the fragments of a run that goes on from AAC frame ``first`` lie in the film."""
+    warm_up = min(audio.fragment, first)
+    return AudioCut((first - warm_up) * AAC_FRAME, first * AAC_FRAME)
+
+
+def audio_plan(plan: Plan, part: Part) -> AudioPlan:
+    """The one audio track of a part."""
+    return next(audio for audio in plan.audio if audio.name in part.tracks)
+
+
+def seek_time(video: VideoPlan, first: int, preroll: float | None = None) -> float | None:
+    """Where in the source's clock to begin reading; None for its start."""
+    early = video.preroll if preroll is None else preroll
+    if first == 0 or isinf(early):
+        return None
+    begin = float(first / video.rate) - early
+    return float(video.zero) + begin if begin > 0 else None
+
+
+def _video(plan: Plan) -> VideoPlan:
+    assert plan.video is not None
+    return plan.video
+
+
+def _reading(seek: float | None) -> dict[str, Any]:
+    if seek is None:
+        return {"copyts": None}
+    return {"copyts": None, "noaccurate_seek": None, "seek_timestamp": 1, "ss": f"{seek:.6f}"}
+
+
+def _video_output(video: VideoPlan, rung: Rung, count: int | None, threads: int) -> dict[str, Any]:
+    frames = {} if count is None else {"frames:v": count}
+    return frames | {
+        "c:v": "libx264",
+        "preset": video.preset,
+        "profile:v": "high",
+        "level:v": rung.level,
+        "crf": rung.crf,
+        "maxrate": rung.maxrate,
+        "bufsize": rung.bufsize,
+        "g": video.gop,
+        "keyint_min": video.gop,
+        "sc_threshold": 0,
+        "threads": threads,
+        "flags:v": "+bitexact",
+        "fps_mode": "passthrough",
+        "video_track_timescale": video.timescale,
+        "movflags": _MP4 + "+frag_keyframe+frag_discont",
+        **_REPRODUCIBLE,
+    }
+
+
+def _sound(stream: Any, audio: AudioPlan, begin: int) -> Any:
+    """The film's samples from ``begin`` on, as the encoder is to have them."""
+    layout = "mono" if audio.channels == 1 else "stereo"
+    stream = stream.filter("asetpts", f"PTS-({audio.zero})/TB")
+    stream = stream.filter(
+        "aresample", audio.sample_rate, **{"async": 1}, first_pts=0, out_chlayout=layout
+    )
+    if begin == 0:
+        return stream
+    return stream.filter("atrim", start_sample=begin).filter("asetpts", "PTS-STARTPTS")
+
+
+def _audio_output(audio: AudioPlan, frames: int | None) -> dict[str, Any]:
+    # Half a frame short, so that rounding can not add one.
+    fragment = (audio.fragment - 0.5) * AAC_FRAME / audio.sample_rate
+    # The encoder looks ahead, and flushes frames after the last: it gets more, the rest is dropped.
+    limit: dict[str, Any] = {}
+    if frames is not None:
+        limit = {"frames:a": frames + _LOOK_AHEAD, "bsf:a": f"noise=drop=gte(n\\,{frames})"}
+    return limit | {
+        "c:a": "aac",
+        "b:a": audio.bit_rate,
+        "flags:a": "+bitexact",
+        "frag_duration": round(fragment * 1_000_000),
+        "movflags": _MP4,
+        **_REPRODUCIBLE,
+    }
+
+
+def _command(outputs: list[Any], part: Part) -> Command:
+    arguments = ffmpeg.get_args(ffmpeg.merge_outputs(*outputs))
+    return Command(tuple(arguments), _START + _PATIENCE * part.cost)

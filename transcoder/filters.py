@@ -1,0 +1,131 @@
+"""The filter graph of the pictures: onto the output's grid, into its colours, down the ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, Final
+
+from transcoder.plan import Rung, VideoPlan
+
+#: A node of ffmpeg-python, which has no types.
+Stream = Any
+
+#: Names of ``scale`` for what ffprobe calls the matrix.
+_MATRICES: Final = {
+    "bt709": "bt709",
+    "smpte170m": "bt601",
+    "bt470bg": "bt601",
+    "fcc": "fcc",
+    "smpte240m": "smpte240m",
+    "bt2020nc": "bt2020",
+    "bt2020c": "bt2020",
+    "gbr": "auto",
+    "rgb": "auto",
+}
+
+#: Lines from which players take an untagged picture for high definition.
+_HD: Final = 720
+
+#: Nits of the white that HDR is mapped to (ITU-R BT.2408 has 203 for graphics white).
+_WHITE: Final = "203"
+
+
+def on_grid(source: Stream, plan: VideoPlan, first: int, count: int | None) -> Stream:
+    """Exactly the pictures ``first``, ``first + 1``, … of the output's grid.
+
+    The source's clock is brought to 0 and to ticks of which a frame has a whole number, so that
+    ``fps`` rounds alike in whichever chunk it starts. A count makes the last picture stand until
+    the end: what comes later belongs to the next chunk.
+    """
+    stream = source
+    if plan.deinterlace:
+        stream = stream.filter("bwdif", mode="send_frame", deint="interlaced")
+    stream = stream.filter("setpts", f"round(PTS-({plan.zero})/TB)")
+    stream = stream.filter("settb", f"1/{plan.timescale}")
+    if plan.nudge:
+        stream = stream.filter("setpts", f"PTS+{plan.nudge}")
+    start = float(first / plan.rate)
+    stream = stream.filter("fps", fps=str(plan.rate), start_time=f"{start:.6f}")
+    if count is None:
+        return stream
+    stream = stream.filter("tpad", stop=-1, stop_mode="clone")
+    return stream.filter("trim", end_frame=count)
+
+
+def ladder(stream: Stream, plan: VideoPlan, rungs: Sequence[Rung]) -> list[Stream]:
+    """One stream for each rung, each scaled from the one before it."""
+    first, *others = rungs
+    stream = _graded(stream, plan, first)
+    made: list[Stream] = []
+    for rung in others:
+        copies = stream.split()
+        made.append(copies[0])
+        stream = _scaled(copies[1], rung)
+    return [*made, stream]
+
+
+def _graded(stream: Stream, plan: VideoPlan, rung: Rung) -> Stream:
+    """At the size of ``rung``, in the colours of ITU-R BT.709 and square pixels."""
+    if plan.tone_map is not None:
+        stream = _tone_mapped(stream, plan, rung)
+    else:
+        stream = stream.filter(
+            "scale",
+            rung.width,
+            rung.height,
+            flags="bicubic",
+            in_color_matrix=_matrix(plan),
+            out_color_matrix="bt709",
+            in_range="full" if plan.full_range else "auto",
+            out_range="limited",
+        )
+    return (
+        stream.filter("format", "yuv420p")
+        .filter("setsar", 1)
+        .filter(
+            "setparams",
+            field_mode="prog",
+            range="limited",
+            color_primaries="bt709",
+            color_trc="bt709",
+            colorspace="bt709",
+        )
+    )
+
+
+def _tone_mapped(stream: Stream, plan: VideoPlan, rung: Rung) -> Stream:
+    """Brought down from PQ or HLG in linear light, at the size of ``rung`` to save work."""
+    assert plan.tone_map is not None
+    to_linear = {
+        "width": rung.width,
+        "height": rung.height,
+        "filter": "bicubic",
+        "matrixin": "2020_ncl",
+        "primariesin": "2020",
+        "transferin": plan.tone_map.value,
+        "rangein": "full" if plan.full_range else "limited",
+        "transfer": "linear",
+        "npl": _WHITE,
+    }
+    return (
+        stream.filter("zscale", **to_linear)
+        .filter("format", "gbrpf32le")
+        .filter("zscale", primaries="709")
+        .filter("tonemap", "mobius", desat=0)
+        .filter("zscale", transfer="709", matrix="709", range="limited", dither="none")
+    )
+
+
+def _scaled(stream: Stream, rung: Rung) -> Stream:
+    return stream.filter("scale", rung.width, rung.height, flags="bicubic").filter("setsar", 1)
+
+
+def _matrix(plan: VideoPlan) -> str:
+    guess = "bt709" if plan.height >= _HD else "bt601"
+    return _MATRICES.get(plan.color_space or "", guess)
+
+
+def nudge(source_rate: Fraction, rate: Fraction) -> Fraction:
+    """Seconds to add so that no source picture lies halfway between two of the output."""
+    return 1 / rate / 4 if source_rate >= 2 * rate else Fraction(0)
