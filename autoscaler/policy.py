@@ -60,7 +60,7 @@ def desired(
     """The count ``pool`` should have at ``now``, given ``current`` and the last ``peaks``."""
     wanted = _clamp(demand.waiting + demand.in_flight, pool)
     remembered = _remember(peaks, Peak(now, wanted), pool.cooldown)
-    busy = f"{demand.waiting} waiting, {demand.in_flight} in work"
+    busy = f"{demand.waiting} waiting, {demand.in_flight} in work, at least {pool.minimum} wanted"
     if wanted > current:
         return Decision(min(wanted, current + pool.step_up), f"grow: {busy}", remembered)
     held = remembered[0].count

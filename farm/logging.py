@@ -18,7 +18,10 @@ from structlog.typing import Processor
 Format = Literal["auto", "json", "text"]
 
 #: Loggers that talk about every request at ``info``.
-_CHATTY: Final = ("botocore", "boto3", "s3transfer", "urllib3", "httpx", "httpcore", "asyncio")
+_CHATTY: Final = (
+    *("botocore", "boto3", "s3transfer", "urllib3", "httpx", "httpcore", "asyncio"),
+    *("uvicorn.error", "dramatiq"),
+)
 
 _SHARED: Final[tuple[Processor, ...]] = (
     structlog.contextvars.merge_contextvars,
@@ -68,6 +71,7 @@ def _last(text: bool) -> tuple[Processor, ...]:
 
 
 def _event_first(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Time, level and event before the rest, where the eye looks for them."""
+    """Time, level and event before the rest, where the eye looks for them; nothing twice."""
+    event.pop("color_message", None)  # uvicorn's, the message once more
     first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
     return {**first, **event}

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from anyio import CancelScope
 
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, UploadExpiredError
 from ingest.config import IngestDeps
 from ingest.intake import Intake
 from ingest.problems import BUSY, EMPTY_UPLOAD, RefusedError
@@ -24,7 +24,7 @@ from ingest.threads import blocking
 from jobs.records import VideoRecord
 from jobs.states import State
 from storage import layout
-from storage.errors import StorageError
+from storage.errors import NotFoundError, StorageError
 
 _LOG = structlog.get_logger(__name__)
 
@@ -94,8 +94,7 @@ async def take(
     claimed: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> VideoRecord:
-    """Store an upload and accept it; ``length`` is the body's, in bytes, where it is known.
-
+    """Store an upload and accept it. ``length`` is the body's, in bytes, where it is known;
     ``claimed`` says that there is an inbox entry already.
 
     Raises RefusedError, StorageError and CatalogError; then nothing of the upload is kept.
@@ -105,8 +104,7 @@ async def take(
     try:
         parts = await _begun(regroup(entry.kept(intake.chunks()), size))
         await entry.open()
-        key = layout.source(video_id)
-        stored = await store_parts(deps.store, key, parts, deps.threads.uploads)
+        stored = await _stored(deps, video_id, parts)
         record = _record(deps, intake, video_id, stored)
         await blocking(deps.threads.records, deps.catalog.accept, record)
     except BaseException:
@@ -131,6 +129,13 @@ async def _begun(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     if first is None:
         raise RefusedError(EMPTY_UPLOAD, "Not one byte of a video was sent.")
     return chained([first], parts)
+
+
+async def _stored(deps: IngestDeps, video_id: str, parts: AsyncIterator[bytes]) -> int:
+    try:
+        return await store_parts(deps.store, layout.source(video_id), parts, deps.threads.uploads)
+    except NotFoundError:  # the sweeper has taken the parts away
+        raise UploadExpiredError(video_id) from None
 
 
 def _record(deps: IngestDeps, intake: Intake, video_id: str, size: int) -> VideoRecord:

@@ -93,9 +93,7 @@ async def upload(
             return _accepted(claimed.known, base_url, None, replayed=True)
         structlog.contextvars.bind_contextvars(video_id=claimed.video_id)
         known = int(length) if length.isdecimal() else None
-        record = await take(
-            deps, intake, claimed.video_id, length=known, claimed=key is not None
-        )
+        record = await take(deps, intake, claimed.video_id, length=known, claimed=key is not None)
     return _accepted(record, base_url, BackgroundTask(hand_off, deps, record))
 
 

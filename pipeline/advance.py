@@ -51,8 +51,12 @@ class Advancer:
         while again:
             try:
                 self._step(video_id)
-            finally:
-                again = self.bench.board.end_advance(video_id, owner)
+            except BaseException:
+                # Whoever left word is served by the sweeper; the right to advance is given up.
+                while self.bench.board.end_advance(video_id, owner):
+                    pass
+                raise
+            again = self.bench.board.end_advance(video_id, owner)
 
     def _step(self, video_id: str) -> None:
         bench = self.bench

@@ -132,7 +132,8 @@ def _try_video(shift: Shift, preroll: float, *, strict: bool) -> bool:
         TrackTape(name, Segmenter(grid, timescale=video.timescale, first=first, label=name), grid)
         for name in shift.part.tracks
     ]
-    meter = FrameMeter(video, shift.spot.first)
+    count = shift.part.count and shift.part.first + shift.part.count - shift.spot.first
+    meter = FrameMeter(video, shift.spot.first, count)
     with _recorder(shift, tapes) as recorder:
         cpu = _run(shift, command, recorder, {FRAMES_SINK: meter.feed}, _frames_done(shift))
         report = meter.report()

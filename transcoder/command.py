@@ -207,6 +207,11 @@ def _audio_output(audio: AudioPlan, frames: int | None) -> dict[str, Any]:
     }
 
 
+def deadline(part: Part) -> float:
+    """Seconds after which a run of the part has failed."""
+    return _START + _PATIENCE * part.cost
+
+
 def _command(outputs: list[Any], part: Part) -> Command:
     arguments = ffmpeg.get_args(ffmpeg.merge_outputs(*outputs))
-    return Command(tuple(arguments), _START + _PATIENCE * part.cost)
+    return Command(tuple(arguments), deadline(part))

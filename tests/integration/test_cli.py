@@ -82,15 +82,15 @@ def start(
             slots=1,
         )
         variables = environment(settings)
-        log = (settings.data_dir / "farm.log").open("wb")
-        process = subprocess.Popen(
-            (*REELFARM, "up", "--port", "0", "--tied", "--json"),
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with (settings.data_dir / "farm.log").open("wb") as log:
+            process = subprocess.Popen(
+                (*REELFARM, "up", "--port", "0", "--tied", "--json"),
+                env=variables,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         farm = Farm(process, settings.data_dir, variables)
         started.append(farm)
         until(lambda: running.find(settings.data_dir) is not None or process.poll() is not None, 60)

@@ -242,22 +242,41 @@ def test_program_that_cannot_start(tools: Tools, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
-def test_child_dies_with_a_killed_parent(tools: Tools) -> None:
+def test_child_dies_with_a_killed_parent(tools: Tools, tmp_path: Path) -> None:
+    """One that waits for a silent source, for a writer would already die of its broken pipe."""
+    fifo = tmp_path / "silent.ts"
+    os.mkfifo(fifo)
+    holder = os.open(fifo, os.O_RDWR)
     script = (
         "from pathlib import Path; from media.process import run;"
         "from media.command import Command; from media.binaries import Tools;"
-        f"run(Tools(Path({str(tools.ffmpeg)!r}), Path('/')), Command({(*ENDLESS, *RAW)!r}, 60.0),"
-        " sinks={'raw': lambda data: print(len(data), flush=True)})"
+        f"run(Tools(Path({str(tools.ffmpeg)!r}), Path('/')),"
+        f" Command(('-i', {str(fifo)!r}, '-f', 'null', '-'), 60.0), sinks={{}})"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT)
-    assert parent.stdout is not None
-    assert parent.stdout.readline()
-    (child,) = psutil.Process(parent.pid).children()
-    assert "ffmpeg" in child.name()
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+    try:
+        poll(lambda: any(map(is_ffmpeg, psutil.Process(parent.pid).children())))
+        (child,) = psutil.Process(parent.pid).children()
+    finally:
+        parent.kill()
+        parent.wait()
     poll(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    os.close(holder)
+
+
+def is_ffmpeg(process: psutil.Process) -> bool:
+    return process.name().startswith("ffmpeg")
+
+
+def test_child_has_a_session_of_its_own(tools: Tools) -> None:
+    sessions: list[bool] = []
+
+    def look(data: bytes) -> None:
+        children = filter(is_ffmpeg, psutil.Process().children())
+        sessions.extend(os.getsid(child.pid) == child.pid for child in children)
+
+    run(tools, Command((*ENDLESS, "-frames:v", "500", *RAW), 30.0), sinks={"raw": look})
+    assert set(sessions) == {True}
 
 
 def test_many_runs_side_by_side(tools: Tools) -> None:

@@ -15,7 +15,6 @@ from media.errors import (
     DeadlineExceededError,
     FfmpegFailedError,
     NotMediaError,
-    RunError,
     SourceUnreadableError,
     StalledError,
 )
@@ -149,7 +148,11 @@ def assert_same(left: Probe, right: Probe) -> None:
     assert left.model_dump() == right.model_dump()
 
 
+#: A picture of one pixel, which image demuxers take for a film of one frame.
+PICTURE = "P6\n1 1\n255\nabc"
+
 DISGUISES = {
+    "picture": PICTURE,
     "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{url}\n#EXT-X-ENDLIST\n",
     "hls-file": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{path}\n#EXT-X-ENDLIST\n",
     "concat": "ffconcat version 1.0\nfile {path}\n",
@@ -165,12 +168,12 @@ DISGUISES = {
 def test_no_playlist_in_disguise(tools: Tools, films: Path, tmp_path: Path, disguise: str) -> None:
     with serve(films) as other, serve(tmp_path) as server:
         text = DISGUISES[disguise].format(url=other.url("film.ts"), path=films / "film.ts")
-        (tmp_path / "film.mp4").write_text(text)
-        with pytest.raises(NotMediaError):
-            probe(tools, server.url("film.mp4"))
-        with pytest.raises(RunError) as caught:
-            copy(tools, server.url("film.mp4"))
-        assert isinstance(caught.value, FfmpegFailedError)
+        for name in ("source", "film.m3u8"):
+            (tmp_path / name).write_text(text)
+            with pytest.raises(NotMediaError):
+                probe(tools, server.url(name))
+            with pytest.raises(FfmpegFailedError):
+                copy(tools, server.url(name))
         assert other.behaviour.requests == []
 
 

@@ -61,8 +61,8 @@ def test_a_lowered_maximum_is_obeyed() -> None:
 
 def test_the_reason_names_what_was_seen() -> None:
     grow, hold = decide([(0, 3), (1, 1)], POOL)
-    assert grow.reason == "grow: 3 waiting, 0 in work"
-    assert hold.reason == "hold: 1 waiting, 0 in work; cooling down"
+    assert grow.reason == "grow: 3 waiting, 0 in work, at least 1 wanted"
+    assert hold.reason == "hold: 1 waiting, 0 in work, at least 1 wanted; cooling down"
 
 
 @pytest.mark.parametrize(("minimum", "maximum", "step"), [(2, 1, 1), (-1, 1, 1), (0, 1, 0)])

@@ -99,9 +99,7 @@ def test_named_hosts_are_the_only_ones() -> None:
         ({"sec_fetch_site": "none"}, None),
     ],
 )
-def test_pages_of_other_origins_change_nothing(
-    headers: dict[str, str], wanted: str | None
-) -> None:
+def test_pages_of_other_origins_change_nothing(headers: dict[str, str], wanted: str | None) -> None:
     assert code(LOCAL, "POST", host="127.0.0.1:8000", **headers) == wanted
     assert code(LOCAL, "GET", host="127.0.0.1:8000", **headers) is None
 

@@ -37,14 +37,14 @@ def test_json_lines_carry_the_bound_context_whoever_logs() -> None:
     logging.configure("auto", "info", stream)
     with structlog.contextvars.bound_contextvars(video_id="v1", part="a0-rest", run="r1"):
         structlog.get_logger("pipeline").info("part_done", seconds=1.5)
-        stdlib.getLogger("dramatiq").warning("lost %s", "it")
+        stdlib.getLogger("library").warning("lost %s", "it")
     ours, theirs = lines(stream)
     assert ours["event"] == "part_done"
     assert ours["seconds"] == 1.5
     assert (theirs["event"], theirs["level"], theirs["logger"]) == (
         "lost it",
         "warning",
-        "dramatiq",
+        "library",
     )
     for line in (ours, theirs):
         assert (line["video_id"], line["part"], line["run"]) == ("v1", "a0-rest", "r1")
