@@ -52,7 +52,7 @@ def application(settings: Settings) -> FastAPI:
         IngestDeps(
             catalog=tools.catalog,
             store=tools.store,
-            config=_ingest_config(settings),
+            config=_config(settings, tools.profile.name),
             hand_off=hand_off,
             progress=progress,
             stop=stop,
@@ -61,13 +61,13 @@ def application(settings: Settings) -> FastAPI:
     )
 
 
-def _ingest_config(settings: Settings) -> IngestConfig:
+def _config(settings: Settings, profile: str) -> IngestConfig:
     token = settings.api_token
     return IngestConfig(
         public_url=settings.public_url,
         api_token=token.get_secret_value() if token else None,
         max_upload=settings.max_upload,
-        profiles=(wiring.profile(settings).name,),
+        profiles=(profile,),
         loopback=settings.host in LOOPBACK,
     )
 

@@ -17,7 +17,7 @@ RATE: Final = 30
 
 #: Seconds that making it may take on a slow machine.
 _DEADLINE: Final = 120.0
-#: Bytes; a film of this kind has about 4 MB.
+#: Bytes; the film has 19 MB.
 _LARGEST: Final = 100 * 1000**2
 
 
@@ -34,5 +34,5 @@ def clip_arguments(path: Path) -> tuple[str, ...]:
     return (
         *("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound),
         *("-c:v", "libx264", "-preset", "ultrafast", "-crf", "23", "-pix_fmt", "yuv420p"),
-        *("-c:a", "aac", "-b:a", "96k", "-movflags", "+faststart", "-y", str(path)),
+        *("-c:a", "aac", "-b:a", "96k", "-movflags", "+faststart", "-y", str(path.absolute())),
     )

@@ -27,6 +27,7 @@ from media.binaries import Tools, find_tools, version
 from media.errors import ToolMissingError
 from storage.errors import StorageError
 from storage.objects import ObjectStore
+from transcoder.profile import ProfileError, load_profile
 
 #: Writers that race for one key.
 _RACERS = 8
@@ -67,6 +68,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         settings = replaced(settings, **found.settings)
     yield Check("python", "ok", f"{platform.python_version()} on {platform.machine()}")
     yield from _programs(settings)
+    yield _profile(settings)
     yield _disk(settings.data_dir)
     yield _exposure(settings)
     yield from _storage(settings)
@@ -84,6 +86,15 @@ def _programs(settings: Settings) -> Iterator[Check]:
             yield Check(name, "ok", f"{version(program)} ({program})")
         except ToolMissingError as error:
             yield Check(name, "fail", str(error), "Run `make setup`, or name another one.")
+
+
+def _profile(settings: Settings) -> Check:
+    try:
+        found = load_profile(settings.profile)
+    except ProfileError as error:
+        return Check("profile", "fail", str(error), "Mend the file, or unset REELFARM_PROFILE.")
+    heights = ", ".join(str(rung.height) for rung in found.video.rungs)
+    return Check("profile", "ok", f"{found.name}: {heights}")
 
 
 def _disk(data_dir: Path) -> Check:

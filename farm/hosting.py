@@ -16,7 +16,10 @@ from farm.settings import LOOPBACK, Settings, replaced
 from farm.signals import StopSteps
 from farm.supervisor import Supervisor
 from jobs.parts import Pool
+from media.binaries import find_tools
+from media.errors import ToolMissingError
 from storage.errors import StorageError
+from transcoder.profile import ProfileError, load_profile
 
 
 def run_farm(settings: Settings, display: Display, *, tied: bool = False) -> None:
@@ -73,6 +76,15 @@ def pools(settings: Settings) -> tuple[PoolSpec, ...]:
     return PoolSpec(HEAD, heads, heads), PoolSpec(CPU, min(1, slots), slots)
 
 
+def _check_tools(settings: Settings) -> None:
+    """Find out now what every worker would find out. Raises :class:`SettingsError`."""
+    try:
+        load_profile(settings.profile)
+        find_tools(settings.ffmpeg, settings.ffprobe)
+    except (ProfileError, ToolMissingError) as error:
+        raise SettingsError(str(error)) from error
+
+
 def _startable(settings: Settings) -> Settings:
     """The settings with a port that is free. Raises :class:`farm.errors.FarmError`."""
     if settings.is_exposed:
@@ -80,6 +92,7 @@ def _startable(settings: Settings) -> Settings:
             f"The farm would answer anybody who reaches {settings.host}.\n"
             "Set REELFARM_API_TOKEN to a secret of yours, or serve at 127.0.0.1."
         )
+    _check_tools(settings)
     found = running.find(settings.data_dir)
     if found is not None:
         raise StartError(
@@ -101,6 +114,7 @@ def _joinable(settings: Settings) -> Settings:
     found = running.find(settings.data_dir)
     if found is not None:
         settings = replaced(settings, **found.settings)
+    _check_tools(settings)
     if settings.redis_url is None or (settings.s3_endpoint is None and not settings.s3_aws):
         raise SettingsError(
             "Workers need to know the farm's storage and queue, and no farm is running here.\n"

@@ -22,7 +22,7 @@ from pipeline.bench import Bench, PlanShelf
 from pipeline.sweeper import Sweeper
 from pipeline.work import Workshop
 from transcoder.planner import PlanLimits
-from transcoder.profile import Profile, load_profile
+from transcoder.profile import load_profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,6 @@ def queue(settings: Settings, *, maintains: bool = False) -> Queue:
     return Queue(client, board, broker, Sender(broker, board))
 
 
-def profile(settings: Settings) -> Profile:
-    """The profile by which everything is encoded."""
-    return load_profile(settings.profile)
-
-
 def bench(settings: Settings, queue: Queue) -> Bench:
     """What every step works with. Raises :class:`media.errors.ToolMissingError`."""
     store = object_store(settings)
@@ -57,7 +52,7 @@ def bench(settings: Settings, queue: Queue) -> Bench:
         board=queue.board,
         sender=queue.sender,
         tools=find_tools(settings.ffmpeg, settings.ffprobe),
-        profile=profile(settings),
+        profile=load_profile(settings.profile),
         limits=PlanLimits(settings.max_duration, settings.max_pixels),
         host=socket.gethostname(),
         ca_file=settings.s3_ca_file,

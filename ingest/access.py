@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest.answers import answer, refusal_of
+from storage.errors import StorageError
 
 _LOG = structlog.get_logger(__name__)
 
@@ -81,7 +82,8 @@ class AccessLog:
         try:
             await self._app(scope, receive, watched.send)
         except Exception as error:  # noqa: BLE001 - logged, and answered as a problem
-            _LOG.exception("request_failed", error=repr(error))
+            known = isinstance(error, StorageError)  # tells by itself what happened
+            _LOG.error("request_failed", error=repr(error), exc_info=not known)
             if watched.status is None:
                 await answer(Request(scope), refusal_of(error))(scope, receive, watched.send)
             # Else the server sees an answer without an end and closes the connection, so that

@@ -100,6 +100,7 @@ def server_config(app: ASGIApp, host: str, port: int) -> uvicorn.Config:
         host=host,
         port=port,
         http=BoundedProtocol,
+        interface="asgi3",
         ws="none",
         lifespan="off",
         log_config=None,

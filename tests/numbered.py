@@ -203,7 +203,9 @@ def decode(tools: Tools, source: str | Path, options: Sequence[str]) -> bytes:
 def _cells(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Whether each block of each picture is white, read in the middle of the block."""
     _, height, width = frames.shape
-    rows = [slice(int(height * (r + 0.3) / _ROWS), int(height * (r + 0.7) / _ROWS)) for r in range(3)]
+    rows = [
+        slice(int(height * (r + 0.3) / _ROWS), int(height * (r + 0.7) / _ROWS)) for r in range(3)
+    ]
     columns = [
         slice(int(width * (c + 0.3) / BITS), int(width * (c + 0.7) / BITS) + 1) for c in range(BITS)
     ]

@@ -125,6 +125,11 @@ def audio_command(
     return _command([ffmpeg.output(sound, SINK + audio.name, **_audio_output(audio, frames))], part)
 
 
+def deadline(part: Part) -> float:
+    """Seconds after which a run of ``part`` has failed, on a slow machine with others at work."""
+    return _START + _PATIENCE * part.cost
+
+
 def audio_cut(audio: AudioPlan, first: int) -> AudioCut:
     """How the fragments of a run that goes on from AAC frame ``first`` lie in the film."""
     warm_up = min(audio.fragment, first)
@@ -205,11 +210,6 @@ def _audio_output(audio: AudioPlan, frames: int | None) -> dict[str, Any]:
         "movflags": _MP4,
         **_REPRODUCIBLE,
     }
-
-
-def deadline(part: Part) -> float:
-    """Seconds after which a run of the part has failed."""
-    return _START + _PATIENCE * part.cost
 
 
 def _command(outputs: list[Any], part: Part) -> Command:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any, Final
 
 from transcoder.plan import Rung, VideoPlan
@@ -41,10 +40,8 @@ def on_grid(source: Stream, plan: VideoPlan, first: int, count: int | None) -> S
     stream = source
     if plan.deinterlace:
         stream = stream.filter("bwdif", mode="send_frame", deint="interlaced")
-    stream = stream.filter("setpts", f"round(PTS-({plan.zero})/TB)")
+    stream = stream.filter("setpts", f"round(PTS-({plan.zero - plan.nudge})/TB)")
     stream = stream.filter("settb", f"1/{plan.timescale}")
-    if plan.nudge:
-        stream = stream.filter("setpts", f"PTS+{plan.nudge}")
     start = float(first / plan.rate)
     stream = stream.filter("fps", fps=str(plan.rate), start_time=f"{start:.6f}")
     if count is None:
@@ -124,8 +121,3 @@ def _scaled(stream: Stream, rung: Rung) -> Stream:
 def _matrix(plan: VideoPlan) -> str:
     guess = "bt709" if plan.height >= _HD else "bt601"
     return _MATRICES.get(plan.color_space or "", guess)
-
-
-def nudge(source_rate: Fraction, rate: Fraction) -> Fraction:
-    """Seconds to add so that no source picture lies halfway between two of the output."""
-    return 1 / rate / 4 if source_rate >= 2 * rate else Fraction(0)

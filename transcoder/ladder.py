@@ -26,6 +26,7 @@ _LEVELS: Final = (
     ("3.1", 108_000, 3_600, 17_500),
     ("3.2", 216_000, 5_120, 25_000),
     ("4.0", 245_760, 8_192, 25_000),
+    ("4.1", 245_760, 8_192, 62_500),
     ("4.2", 522_240, 8_704, 62_500),
     ("5.0", 589_824, 22_080, 168_750),
     ("5.1", 983_040, 36_864, 300_000),
@@ -55,9 +56,8 @@ def level(width: int, height: int, rate: Fraction, maxrate: int) -> str:
     across, down = ceil(width / 16), ceil(height / 16)
     size = across * down
     for name, most_speed, most_size, most_kbits in _LEVELS:
-        side = max(across, down) ** 2 <= 8 * most_size
-        fits = size <= most_size and size * rate <= most_speed and maxrate <= most_kbits * 1000
-        if side and fits:
+        large = size > most_size or max(across, down) ** 2 > 8 * most_size
+        if not (large or size * rate > most_speed or maxrate > most_kbits * 1000):
             return name
     return _LEVELS[-1][0]
 

@@ -91,7 +91,8 @@ def is_cuttable(probe: Probe, seconds: float | None, preroll: float, longest: fl
     timing = probe.timing
     if seconds is None or timing is None or timing.timestamps_missing or preroll > longest:
         return False
-    return probe.container != "mpegts" or float(timing.first_picture) + seconds < _WRAP
+    first = float(timing.first_picture)
+    return probe.container != "mpegts" or (first >= 0 and first + seconds < _WRAP)
 
 
 def preroll(probe: Probe, rate: Fraction) -> float:

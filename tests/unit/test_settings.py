@@ -94,3 +94,9 @@ def test_only_loopback_is_served_without_a_token(
 )
 def test_the_address_is_one_that_can_be_reached(host: str, address: str) -> None:
     assert load(host=host, port=80, api_token="t").address == address
+
+
+def test_the_example_file_is_valid(alone: Path) -> None:
+    example = Path(__file__).resolve().parents[2] / "examples" / "reelfarm.toml"
+    (alone / "reelfarm.toml").write_text(example.read_text())
+    assert load().s3_bucket == "films"
