@@ -38,6 +38,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+#: Seconds for which an upload with the same ``Idempotency-Key`` is taken for the same upload.
+IDEMPOTENCY: Final = 24 * 3600.0
+
+
 class Catalog:
     """Records of videos. Every call blocks; all may be used from many threads.
 
@@ -190,6 +194,19 @@ class Catalog:
             self._store.delete([info.key])
             expired += 1
         return expired
+
+    def expire_idempotency(self) -> int:
+        """Remove the keys of uploads that nobody can be retrying any more; how many."""
+        oldest = self._clock() - timedelta(seconds=IDEMPOTENCY)
+        infos = self._store.list(layout.IDEMPOTENCY)
+        expired = [info.key for info in infos if info.modified < oldest]
+        self._store.delete(expired)
+        return len(expired)
+
+    def housekeep(self) -> None:
+        """Remove what has expired. Costs a request for every thousand documents."""
+        self.expire_tombstones()
+        self.expire_idempotency()
 
     def _after(self, seconds: float) -> datetime:
         return self._clock() + timedelta(seconds=seconds)

@@ -216,4 +216,5 @@ def _show(display: Display, video: dict[str, object], *, brief: bool = False) ->
         return
     for name, text in describe.facts(video):
         display.line(f"{name:<10} {text}")
-    display.table(describe.RENDITION_COLUMNS, describe.rendition_rows(video))
+    if video.get("renditions"):
+        display.table(describe.RENDITION_COLUMNS, describe.rendition_rows(video))

@@ -5,6 +5,7 @@ The farm is the one that ``reelfarm up`` starts, in a process of its own; the de
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 import time
@@ -48,14 +49,15 @@ def run_demo(settings: Settings, file: Path | None, display: Display) -> bool:
     if file is not None:
         size_of(file)
     began = time.monotonic()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    log = _fresh_log(settings.data_dir / "logs" / "demo.log")
     with tempfile.TemporaryDirectory(prefix="demo-", dir=settings.data_dir) as directory:
         place = Path(directory)
         own = replaced(settings, **_OWN, data_dir=place)
         try:
             tools = find_tools(settings.ffmpeg, settings.ffprobe)
             film = file or _made(tools, place / "demo.mp4", display)
-            good = _play(own, tools, film, display)
+            good = _play(own, log, tools, film, display)
         except MediaError as error:
             raise FarmError(str(error)) from error
     display.say(
@@ -64,15 +66,21 @@ def run_demo(settings: Settings, file: Path | None, display: Display) -> bool:
     return good
 
 
+def _fresh_log(log: Path) -> Path:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    return log
+
+
 def _made(tools: Tools, path: Path, display: Display) -> Path:
     display.say("Making a film with picture and sound …")
     make_clip(tools, path)
     return path
 
 
-def _play(settings: Settings, tools: Tools, film: Path, display: Display) -> bool:
+def _play(settings: Settings, log: Path, tools: Tools, film: Path, display: Display) -> bool:
     display.say("Starting a farm: storage, queue, API, workers …")
-    with _farm(settings, display) as url, Client(url) as client:
+    with _farm(settings, log, display) as url, Client(url) as client:
         video = watch.upload(client, film, display)
         (video,) = watch.encode(client, [video["id"]], display)
         findings, fault = None, None
@@ -97,7 +105,8 @@ def _report(display: Display, video: Video, findings: Findings | None, fault: st
         return
     for name, text in describe.facts(video):
         display.line(f"{name:<10} {text}")
-    display.table(describe.RENDITION_COLUMNS, describe.rendition_rows(video))
+    if video["renditions"]:
+        display.table(describe.RENDITION_COLUMNS, describe.rendition_rows(video))
     if findings is not None:
         display.line(
             f"checked    {findings.playlists} playlists and the manifest name {findings.objects} "
@@ -110,9 +119,8 @@ def _report(display: Display, video: Video, findings: Findings | None, fault: st
 
 
 @contextmanager
-def _farm(settings: Settings, display: Display) -> Iterator[str]:
+def _farm(settings: Settings, log: Path, display: Display) -> Iterator[str]:
     """The address of a farm that runs for as long as the block."""
-    log = settings.data_dir / "farm.log"
     argv = (sys.executable, "-P", "-m", "farm", "up", "--tied", "--json")
     child = ChildProcess(argv, environment(settings), log)
     try:
@@ -129,7 +137,7 @@ def _address(data_dir: Path, child: ChildProcess, log: Path) -> str:
     found = running.find(data_dir)
     if found is None:
         last = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-        raise StartError("The farm did not come up. Its last words:\n" + "\n".join(last))
+        raise StartError(f"The farm did not come up. The end of {log}:\n" + "\n".join(last))
     return found.url
 
 

@@ -62,7 +62,9 @@ def configure(format: Format, level: str, stream: TextIO = sys.stderr) -> None: 
 
 def _last(text: bool) -> tuple[Processor, ...]:
     if text:
-        return (structlog.dev.ConsoleRenderer(),)
+        # Not the library's own choice: it prints local variables, and with them secrets.
+        plain = structlog.dev.plain_traceback
+        return (structlog.dev.ConsoleRenderer(exception_formatter=plain),)
     return (
         structlog.processors.format_exc_info,
         _event_first,

@@ -104,10 +104,9 @@ class Supervisor:
         except redis.RedisError as error:
             if not self._redis_failed:
                 log.warning("redis_unreachable", error=str(error))
+            self._redis_failed = True
         else:
             self._redis_failed = False
-            return
-        self._redis_failed = True
         self._target.tend()
 
     def _mend_servers(self) -> None:

@@ -75,4 +75,11 @@ def sweeper(settings: Settings) -> Sweeper:
         return chain(tools.catalog.trash(), tools.catalog.inbox())
 
     owner = f"{tools.host}-{os.getpid()}"
-    return Sweeper(own.board, own.broker, waiting, Advancer(tools).advance, owner=owner)
+    return Sweeper(
+        own.board,
+        own.broker,
+        waiting,
+        Advancer(tools).advance,
+        owner=owner,
+        housekeep=tools.catalog.housekeep,
+    )

@@ -90,11 +90,14 @@ async def upload(
     with desk.admit():
         claimed = await _claimed(deps, key, options)
         if claimed.known is not None:
-            return _accepted(claimed.known, base_url, None, replayed=True)
+            view = await blocking(deps.threads.records, _view, deps, claimed.known, base_url)
+            return _accepted(view, base_url, {"idempotency-replayed": "true"})
         structlog.contextvars.bind_contextvars(video_id=claimed.video_id)
         known = int(length) if length.isdecimal() else None
         record = await take(deps, intake, claimed.video_id, length=known, claimed=key is not None)
-    return _accepted(record, base_url, BackgroundTask(hand_off, deps, record))
+    answer = _accepted(video_view(record, Progress(), base_url), base_url, {})
+    answer.background = BackgroundTask(hand_off, deps, record)
+    return answer
 
 
 @router.get("", response_model=VideoList, responses={422: _PROBLEM, 503: _PROBLEM})
@@ -144,18 +147,9 @@ async def _claimed(deps: IngestDeps, key: str | None, options: UploadOptions) ->
     return await blocking(deps.threads.records, claim, deps, key, options, video_id)
 
 
-def _accepted(
-    record: VideoRecord,
-    base_url: str,
-    background: BackgroundTask | None,
-    *,
-    replayed: bool = False,
-) -> Response:
-    view = video_view(record, Progress(), base_url)
-    headers = {"location": f"{base_url}/v1/videos/{record.id}"}
-    if replayed:
-        headers["idempotency-replayed"] = "true"
-    return JSONResponse(view.model_dump(mode="json"), 202, headers, background=background)
+def _accepted(view: VideoView, base_url: str, headers: dict[str, str]) -> Response:
+    location = {"location": f"{base_url}/v1/videos/{view.id}"}
+    return JSONResponse(view.model_dump(mode="json"), 202, location | headers)
 
 
 def _page(

@@ -21,6 +21,8 @@ class Timings:
 
     sweep_every: float = 1.0
     inbox_every: float = 30.0
+    #: Between two looks for durable documents whose time is over.
+    housekeep_every: float = 600.0
     #: A sweeper that said nothing for so long is replaced.
     sweeper_ttl: float = 8.0
     #: From the loss of the sentinel to the inbox: running parts renew their leases meanwhile.

@@ -7,9 +7,9 @@ are skipped. What a call reads and writes depends on what is new, not on how lon
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
+from datetime import datetime
 from itertools import takewhile
 
 from catalog.videos import utc_now
@@ -46,11 +46,18 @@ class Standing:
 class Publisher:
     """Publishes one generation of one video; the caller sees to it that nobody else does."""
 
-    def __init__(self, bench: Bench, record: VideoRecord, plan: Plan) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        record: VideoRecord,
+        plan: Plan,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._bench = bench
         self._store = bench.store
         self._record = record
         self._plan = plan
+        self._clock = clock
         self._lanes = lanes_of(plan)
 
     def publish(self) -> Standing:
@@ -63,16 +70,41 @@ class Publisher:
         marks: list[LaneMark] = []
         for lane, mark in zip(self._lanes, before.marks, strict=True):
             names = self._names_after(lane, mark)
-            receipts = list(self._joining(lane, mark, names))
-            reached = reduce(LaneMark.after, receipts, mark)
-            marks.append(reached if self._append(lane, receipts) else mark)
             whole = {part for part, _ in names if not self._plan.part(part).stream}
-            done |= set(lane.parts[: reached.parts]) | whole
+            done |= whole
+            if self._can_wait(lane, mark, whole):
+                reached = mark
+            else:
+                reached = self._publish_lane(lane, mark, names)
+            marks.append(reached)
+            done |= set(lane.parts[: reached.parts])
         self._name(before, etag, tuple(marks))
         complete = all(
             mark.parts == len(lane.parts) for lane, mark in zip(self._lanes, marks, strict=True)
         )
         return Standing(frozenset(done), complete)
+
+    def _can_wait(self, lane: Lane, mark: LaneMark, whole: set[str]) -> bool:
+        """Whether the playlists were written a moment ago and will be written again.
+
+        Players do not ask more often than once in a target duration, so that a farm which
+        finishes parts faster need not write for each. A lane's last part does not wait, and a
+        stream part, whose end its receipts' names do not tell, neither.
+        """
+        if mark.at is None or any(self._plan.part(part).stream for part in lane.parts):
+            return False
+        age = (self._clock() - mark.at).total_seconds()
+        return age < self._plan.target_duration and mark.parts + len(whole) < len(lane.parts)
+
+    def _publish_lane(self, lane: Lane, mark: LaneMark, names: list[tuple[str, int]]) -> LaneMark:
+        """Append what follows the mark without a gap; how far that goes."""
+        receipts = list(self._joining(lane, mark, names))
+        if not self._append(lane, receipts):
+            return mark
+        now = self._clock()
+        for receipt in receipts:
+            mark = mark.after(receipt, now)
+        return mark
 
     def close(self) -> None:
         """End the playlists of a film that will not go on, so that players stop asking."""
@@ -119,7 +151,7 @@ class Publisher:
             key = layout.receipt(self._record.id, self._record.generation, *name)
             receipt = Receipt.model_validate(load_document(self._store, key)[0])
             yield receipt
-            mark = mark.after(receipt)
+            mark = mark.after(receipt, self._clock())
 
     def _append(self, lane: Lane, receipts: list[Receipt]) -> bool:
         """Append to the playlists of the lane's tracks; False where one is contended."""
@@ -164,7 +196,7 @@ class Publisher:
     def _playable(self, record: VideoRecord) -> VideoRecord:
         if record.state is not State.PROCESSING or record.playable:
             return record
-        now = utc_now()
+        now = self._clock()
         update = {"playable": True, "playable_at": record.playable_at or now}
         return record.model_copy(update=update).with_event("playable", now)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import BaseModel, ConfigDict
 
 from transcoder.plan import Lane, Plan
@@ -16,14 +18,17 @@ class LaneMark(BaseModel):
     #: Parts whose receipts have all been taken, and checkpoints taken of the part after them.
     parts: int = 0
     checkpoints: int = 0
+    #: When segments were last appended.
+    at: datetime | None = None
     #: RFC 6381 codec of each track that has a segment in its playlist.
     codecs: dict[str, str] = {}
 
-    def after(self, receipt: Receipt) -> LaneMark:
+    def after(self, receipt: Receipt, now: datetime) -> LaneMark:
         """The mark once this receipt, the next in the lane, has been published."""
         return LaneMark(
             parts=self.parts + receipt.last,
             checkpoints=0 if receipt.last else self.checkpoints + 1,
+            at=now,
             codecs=self.codecs | {track.track: track.codec for track in receipt.tracks},
         )
 

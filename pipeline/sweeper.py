@@ -43,8 +43,8 @@ class _Stalled:
 class Sweeper:
     """One candidate. ``run`` blocks; ``tick`` is one round.
 
-    ``waiting`` lists the videos that are accepted or deleting, ``advance`` moves one on; both may
-    raise anything. ``broker`` is one that ``maintains``.
+    ``waiting`` lists the videos that are accepted or deleting, ``advance`` moves one on,
+    ``housekeep`` removes what has expired; each may raise anything. ``broker`` is one that ``maintains``.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Sweeper:
         advance: Callable[[str], None],
         *,
         owner: str,
+        housekeep: Callable[[], object] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._board = board
@@ -62,6 +63,8 @@ class Sweeper:
         self._waiting = waiting
         self._advance = advance
         self._owner = owner
+        self._housekeep = housekeep
+        self._housekeep_at = 0.0
         self._monotonic = monotonic
         self._stalled: dict[str, _Stalled] = {}
         self._leading = False
@@ -92,6 +95,8 @@ class Sweeper:
         if self._monotonic() >= self._inbox_at:
             self._sweep_inbox()
         self._advance_stalled()
+        if self._monotonic() >= self._housekeep_at:
+            self._keep_house()
 
     def _elected(self) -> bool:
         leads = self._board.lead(self._owner)
@@ -128,6 +133,13 @@ class Sweeper:
             _LOG.exception("inbox_unreadable")
             return
         self._inbox_at = self._monotonic() + self._board.timings.inbox_every
+
+    def _keep_house(self) -> None:
+        self._housekeep_at = self._monotonic() + self._board.timings.housekeep_every
+        try:
+            self._housekeep()
+        except Exception:  # noqa: BLE001 - an outage of storage; the next round comes
+            _LOG.exception("housekeeping_failed")
 
     def _look_at(self, video_ids: list[str]) -> None:
         for video_id, moving in zip(video_ids, self._board.in_flight(video_ids), strict=True):

@@ -11,9 +11,11 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import wave
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import floor
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +68,8 @@ class Clip:
 
     def shown_at(self, time: Fraction) -> int:
         """The number on screen ``time`` seconds after the first picture."""
-        first = self.numbers[0]
-        return max(n for n in self.numbers if (n - first) / self.spec.rate <= time)
+        due = self.numbers[0] + floor(time * self.spec.rate)
+        return self.numbers[bisect_right(self.numbers, due) - 1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,9 +120,10 @@ def audio_command(
     begin = part.first if first is None else first
     cut = audio_cut(audio, begin)
     frames = None if part.count is None else part.first + part.count - begin + cut.frames
-    opened = ffmpeg.input(source, **input_options, **_reading(None), vn=None)
-    sound = _sound(opened[str(audio.stream)], audio, cut.shift)
-    return _command([ffmpeg.output(sound, SINK + audio.name, **_audio_output(audio, frames))], part)
+    opened = ffmpeg.input(source, **input_options, **_reading(None))
+    sound = _on_clock(opened[str(audio.stream)], audio, cut.shift)
+    output = ffmpeg.output(sound, SINK + audio.name, **_audio_output(audio, frames))
+    return Command(_of_one_kind(ffmpeg.get_args(output), audio), deadline(part))
 
 
 def deadline(part: Part) -> float:
@@ -133,7 +134,7 @@ def deadline(part: Part) -> float:
 def audio_cut(audio: AudioPlan, first: int) -> AudioCut:
     """How the fragments of a run that goes on from AAC frame ``first`` lie in the film."""
     warm_up = min(audio.fragment, first)
-    return AudioCut((first - warm_up) * AAC_FRAME, first * AAC_FRAME)
+    return AudioCut(shift=(first - warm_up) * AAC_FRAME, drop_until=first * AAC_FRAME)
 
 
 def audio_plan(plan: Plan, part: Part) -> AudioPlan:
@@ -183,16 +184,29 @@ def _video_output(video: VideoPlan, rung: Rung, count: int | None, threads: int)
     }
 
 
-def _sound(stream: Any, audio: AudioPlan, begin: int) -> Any:
-    """The film's samples from ``begin`` on, as the encoder is to have them."""
-    layout = "mono" if audio.channels == 1 else "stereo"
+def _on_clock(stream: Any, audio: AudioPlan, begin: int) -> Any:
+    """The film's samples from ``begin`` on, with silence where the source has none."""
     stream = stream.filter("asetpts", f"PTS-({audio.zero})/TB")
-    stream = stream.filter(
-        "aresample", audio.sample_rate, **{"async": 1}, first_pts=0, out_chlayout=layout
-    )
+    stream = stream.filter("aresample", audio.sample_rate, **{"async": 1}, first_pts=0)
     if begin == 0:
         return stream
     return stream.filter("atrim", start_sample=begin).filter("asetpts", "PTS-STARTPTS")
+
+
+def _of_one_kind(arguments: list[str], audio: AudioPlan) -> tuple[str, ...]:
+    """Bring the sound to one rate and layout in a graph of its own, before the one with the clock.
+
+    ffmpeg sets a graph up anew when a broadcast goes from stereo to surround, and the clock would
+    begin again with silence up to that time. Graphs can be chained since ffmpeg 7.1, but
+    ffmpeg-python knows only one.
+    """
+    at = arguments.index("-filter_complex") + 1
+    source = f"[0:{audio.stream}]"
+    layout = "mono" if audio.channels == 1 else "stereo"
+    even = f"aresample={audio.sample_rate},aformat=channel_layouts={layout}:sample_fmts=fltp"
+    clocked = arguments[at].replace(source, "[even]", 1)
+    graphs = (f"{source}{even}[even]", "-filter_complex", clocked)
+    return (*arguments[:at], *graphs, *arguments[at + 1 :])
 
 
 def _audio_output(audio: AudioPlan, frames: int | None) -> dict[str, Any]:

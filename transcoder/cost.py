@@ -12,10 +12,10 @@ from typing import Final
 from transcoder.plan import Rung, VideoPlan
 
 #: Pixels a second of one core: x264 with the scaling before it, decoding, HDR to SDR.
-_ENCODE: Final = 55e6
-_DECODE: Final = 180e6
-_TONE_MAP: Final = 12e6
-_DEINTERLACE: Final = 90e6
+_ENCODE: Final = 90e6
+_DECODE: Final = 300e6
+_TONE_MAP: Final = 20e6
+_DEINTERLACE: Final = 120e6
 
 #: Seconds to start ffmpeg and to open the source.
 _START: Final = 0.5

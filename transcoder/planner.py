@@ -9,6 +9,7 @@ from typing import Final
 
 from media.probed import AudioStream, Probe, VideoStream
 from transcoder.cost import longest_seconds
+from transcoder.errors import Unplayable
 from transcoder.ladder import ladder
 from transcoder.parts import audio_parts, pictures_part, video_parts
 from transcoder.plan import AAC_FRAME, AudioPlan, Lane, Part, Plan, ToneMap, VideoPlan
@@ -21,7 +22,6 @@ from transcoder.timeline import (
     predicted_seconds,
     preroll,
 )
-from transcoder.unplayable import Unplayable
 
 __all__ = ["PlanLimits", "Unplayable", "make_plan"]
 

@@ -9,6 +9,18 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from transcoder.errors import ProfileError
+
+__all__ = [
+    "PRESETS",
+    "AudioProfile",
+    "Profile",
+    "ProfileError",
+    "RungProfile",
+    "VideoProfile",
+    "load_profile",
+]
+
 #: Presets of x264, fastest first.
 PRESETS: Final = (
     "ultrafast",
@@ -24,10 +36,6 @@ PRESETS: Final = (
 
 _Positive = Annotated[int, Field(gt=0)]
 _Seconds = Annotated[float, Field(gt=0, le=3600)]
-
-
-class ProfileError(Exception):
-    """A profile file that cannot be used; the message names the file, the key and the reason."""
 
 
 class _Table(BaseModel):

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from media.probed import AudioStream, Probe, VideoStream
-from transcoder.unplayable import Unplayable
+from transcoder.errors import Unplayable
 
 #: Shorter sides are no picture: H.264 codes blocks of 16 × 16.
 SMALLEST: Final = 16

@@ -9,15 +9,17 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from structlog.testing import capture_logs
 
 from catalog.videos import Catalog
 from ingest.app import create_app
@@ -78,6 +80,9 @@ class ApiServer:
         )
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
+        #: What the application logged.
+        self.logs: list[MutableMapping[str, Any]] = []
+        self._capture = ExitStack()
         #: Requests that the application is done with.
         self.ended = 0
         self._app = create_app(self.deps)
@@ -86,6 +91,7 @@ class ApiServer:
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False)
 
     def __enter__(self) -> Self:
+        self.logs = self._capture.enter_context(capture_logs())
         self._thread.start()
         assert self._server.up.wait(20)
         return self
@@ -100,6 +106,7 @@ class ApiServer:
         self._server.should_exit = True
         self._thread.join(20)
         self._socket.close()
+        self._capture.close()
         assert not self._thread.is_alive()
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -145,6 +145,14 @@ def test_an_unexpected_error_tells_nothing_but_its_id(api: ApiServer) -> None:
     assert answer.json()["request_id"] == "abc-1"
     assert "Traceback" not in answer.text
     assert "no such state" not in answer.text
+    assert eventually(lambda: len(api.logs) == 2)
+    failed, request = api.logs
+    assert (failed["event"], failed["log_level"], failed["exc_info"]) == (
+        "request_failed",
+        "error",
+        True,
+    )
+    assert (request["event"], request["status"]) == ("request", 500)
 
 
 def test_every_answer_carries_a_request_id(api: ApiServer) -> None:
@@ -155,6 +163,19 @@ def test_every_answer_carries_a_request_id(api: ApiServer) -> None:
     assert re.fullmatch(r"[0-9a-f]{16}", made.headers["x-request-id"])
     assert given.headers["x-content-type-options"] == "nosniff"
     assert "server" not in given.headers
+
+
+def test_one_line_is_logged_for_a_request(api: ApiServer) -> None:
+    api.client.get("/v1/videos?status=ready")
+    api.client.get("/healthz")
+
+    assert eventually(lambda: len(api.logs) == 2)
+    listing, health = api.logs
+    assert listing["event"] == health["event"] == "request"
+    assert (listing["log_level"], health["log_level"]) == ("info", "debug")
+    assert (listing["method"], listing["path"], listing["status"]) == ("GET", "/v1/videos", 200)
+    assert listing["bytes"] > 10
+    assert listing["seconds"] > 0
 
 
 def test_health_and_readiness(api: ApiServer) -> None:

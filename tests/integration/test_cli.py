@@ -99,9 +99,11 @@ def start(
 
     yield start
     for farm in started:
+        farm.process.terminate()
+        assert farm.process.wait(40) in (0, -signal.SIGKILL)
+        assert running.find(farm.data_dir) is None
         assert farm.process.stdin is not None
         farm.process.stdin.close()
-        farm.process.wait(40)
 
 
 @pytest.fixture(scope="module")
@@ -225,8 +227,7 @@ def test_workers_join_a_farm_and_leave_it(farm: Farm) -> None:
     assert not child.is_running()
 
 
-def test_a_dead_api_comes_back(start: Start) -> None:
-    farm = start()
+def test_a_dead_api_comes_back(farm: Farm) -> None:
     (api,) = [each for each in farm.children() if "farm.api_process" in each.cmdline()]
     api.kill()
     until(lambda: not api.is_running() or api.status() == psutil.STATUS_ZOMBIE, 5)
@@ -238,9 +239,6 @@ def test_a_dead_api_comes_back(start: Start) -> None:
             return False
 
     until(is_back, 20)
-    farm.process.send_signal(signal.SIGTERM)
-    assert farm.process.wait(30) == 0
-    assert running.find(farm.data_dir) is None
 
 
 def test_nothing_outlives_a_killed_supervisor(start: Start) -> None:
