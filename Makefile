@@ -68,7 +68,7 @@ format: setup ## Format the code and mend what can be mended
 
 .PHONY: lock
 lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
-	@command -v uv >/dev/null || { echo 'uv is needed to pin: https://docs.astral.sh/uv/' >&2; exit 2; }
+	@command -v uv >/dev/null || { echo 'uv is needed to pin: pip install uv' >&2; exit 2; }
 	@uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	    --python-version 3.11 --extra dev pyproject.toml --output-file requirements.lock
 

@@ -44,7 +44,8 @@ class Sweeper:
     """One candidate. ``run`` blocks; ``tick`` is one round.
 
     ``waiting`` lists the videos that are accepted or deleting, ``advance`` moves one on,
-    ``housekeep`` removes what has expired; each may raise anything. ``broker`` is one that ``maintains``.
+    ``housekeep`` removes what has expired; each may raise anything. ``broker`` is one that
+    ``maintains``.
     """
 
     def __init__(

@@ -40,7 +40,8 @@ def on_grid(source: Stream, plan: VideoPlan, first: int, count: int | None) -> S
     stream = source
     if plan.deinterlace:
         stream = stream.filter("bwdif", mode="send_frame", deint="interlaced")
-    stream = stream.filter("setpts", f"round(PTS-({plan.zero - plan.nudge})/TB)")
+    time = f"N/({plan.rate})/TB" if plan.timeless else f"PTS-({plan.zero - plan.nudge})/TB"
+    stream = stream.filter("setpts", f"round({time})")
     stream = stream.filter("settb", f"1/{plan.timescale}")
     start = float(first / plan.rate)
     stream = stream.filter("fps", fps=str(plan.rate), start_time=f"{start:.6f}")

@@ -69,7 +69,7 @@ class FrameMeter:
         _, pts, base, source_pts, source_base = (*words, b"", b"", b"", b"", b"")[:5]
         self._on_grid &= _seconds(pts, base) == due
         shown = _seconds(source_pts, source_base)
-        if shown is not None:
+        if shown is not None and not self._video.timeless:
             skew = abs(shown - self._video.zero - due)
             self._skew = skew if self._skew is None else max(self._skew, skew)
 

@@ -62,6 +62,8 @@ class VideoPlan(Frozen):
     constant_rate: bool
     #: Seconds added to source times so that none lies halfway between two output frames.
     nudge: Fraction = Fraction(0)
+    #: Whether pictures have no times of their own: they follow each other at ``rate``.
+    timeless: bool = False
     #: Displayed size before scaling.
     width: int
     height: int

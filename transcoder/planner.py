@@ -18,6 +18,7 @@ from transcoder.sources import PlanLimits, Warnings, check, choose, displayed
 from transcoder.timeline import (
     frames_in,
     is_cuttable,
+    is_timeless,
     output_rate,
     predicted_seconds,
     preroll,
@@ -76,6 +77,7 @@ def _video(probe: Probe, stream: VideoStream, profile: Profile) -> VideoPlan:
         preroll=round(preroll(probe, rate.value), 3),
         constant_rate=rate.constant,
         nudge=rate.nudge,
+        timeless=is_timeless(probe),
         width=width,
         height=height,
         deinterlace=stream.interlaced,

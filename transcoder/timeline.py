@@ -41,6 +41,12 @@ _KEPT: Final = (1, 2, 1001)
 _WRAP: Final = 2**33 / 90_000
 
 
+#: ffmpeg's names of containers that are none.
+_BARE: Final = frozenset(
+    "av1 cavsvideo dirac evc h261 h263 h264 hevc m4v mjpeg mpegvideo obu vc1 vvc".split()
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """The output's rate; whether the source's pictures lie evenly on it; what to add to times."""
@@ -91,8 +97,15 @@ def is_cuttable(probe: Probe, seconds: float | None, preroll: float, longest: fl
     timing = probe.timing
     if seconds is None or timing is None or timing.timestamps_missing or preroll > longest:
         return False
+    if is_timeless(probe):
+        return False
     first = float(timing.first_picture)
     return probe.container != "mpegts" or (first >= 0 and first + seconds < _WRAP)
+
+
+def is_timeless(probe: Probe) -> bool:
+    """Whether it is a bare stream of pictures, whose times would be ffmpeg's invention."""
+    return probe.container in _BARE
 
 
 def preroll(probe: Probe, rate: Fraction) -> float:
@@ -131,7 +144,7 @@ def chunks(frames: int, gop: int, segment: int, size: int) -> tuple[Chunk, ...]:
 def chunk_size(profile: VideoProfile, seconds: float, preroll: float) -> int:
     """Segments of a chunk: more in longer films, and where opening the source costs more."""
     wanted = min(max(seconds / 8, profile.chunk_shortest), profile.chunk_longest)
-    return max(1, round(max(wanted, 4 * preroll) / profile.segment))
+    return max(1, round(max(wanted, 3 * preroll) / profile.segment))
 
 
 def frames_in(seconds: float, rate: Fraction) -> int:

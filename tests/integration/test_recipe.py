@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 from fractions import Fraction
 from itertools import pairwise
-from math import inf
+from math import ceil, inf
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +33,13 @@ STUTTER = tuple(n for n in range(500) if n % 7 not in (2, 3) and not 150 < n < 2
 SPECS = {
     "mp4": ClipSpec(frames=420),
     "mkv": ClipSpec(container="mkv", rate=NTSC, frames=500),
-    "ts": ClipSpec(container="ts", rate=FILM, frames=400, start=3.0),
+    "ts": ClipSpec(container="ts", rate=FILM, frames=400, gop=24, start=3.0),
     "late": ClipSpec(frames=420, start=10.0, picture_delay=0.32),
-    "late-ts": ClipSpec(container="ts", rate=NTSC, frames=500, start=1.4, picture_delay=0.5),
+    "late-ts": ClipSpec(
+        container="ts", rate=NTSC, frames=500, gop=30, start=1.4, picture_delay=0.5
+    ),
     "open-gop-mp4": ClipSpec(frames=420, gop=27, open_gop=True, bframes=3),
-    "open-gop-ts": ClipSpec(container="ts", frames=420, gop=33, open_gop=True, bframes=7),
+    "open-gop-ts": ClipSpec(container="ts", frames=420, gop=25, open_gop=True, bframes=7),
     "long-gop": ClipSpec(container="mp4", frames=420, gop=250),
     "variable": ClipSpec(container="mkv", frames=500, kept=STUTTER),
     "halved": ClipSpec(container="mkv", rate=Fraction(100), frames=1400, size=(160, 96)),
@@ -82,20 +84,18 @@ def test_every_frame_of_every_rung_shows_its_own_picture(
     video = plan.video
     assert video is not None
     chunks = [part for part in plan.parts if part.first and part.kind == "video"]
-    assert len(chunks) >= 3, "the clip is too short to be cut"
+    assert len(chunks) >= 2, "the clip is too short to be cut"
 
     made = run_plan(tools, plan, clip.path)
 
     assert_joined(plan, made)
     assert all(report.ok for report in made.reports.values()), made.reports
-    step = spec.rate / video.rate
-    expected = [clip.shown_at((n + Fraction(1, 4)) * step / spec.rate) for n in range(10_000)]
+    frames = ceil((clip.numbers[-1] + 1) / spec.rate * video.rate)
     for rung in video.rungs:
         joined = made.tracks[rung.name].write(tmp_path / f"{rung.name}.mp4")
         numbers = numbered.read_numbers(tools, joined, (rung.width, rung.height))
-        length = Fraction(clip.numbers[-1] + 1) / step
-        assert len(numbers) == -(-length.numerator // length.denominator)
-        assert numbers == expected[: len(numbers)]
+        assert len(numbers) == frames
+        assert numbers == [clip.shown_at((n + Fraction(1, 4)) / video.rate) for n in range(frames)]
         assert sum(cut.samples for cut in made.tracks[rung.name].segments) == len(numbers)
 
 
@@ -198,9 +198,12 @@ def test_sound_joins_without_a_click(tone: Path, tools: Tools, tmp_path: Path) -
     heard = numbered.read_sound(tools, Track([whole[0]], pieces).write(tmp_path / "cut.mp4"))
     once = numbered.read_sound(tools, Track([whole[0]], whole[1]).write(tmp_path / "whole.mp4"))
     assert len(heard) == len(once)
-    usual = float(np.abs(_curvature(once[4800:-4800])).max())
-    assert float(np.abs(_curvature(heard[4800:-4800])).max()) < 1.05 * usual
-    assert float(np.abs(heard - once).max()) < 0.01
+    joint = boundary * AAC_FRAME
+    before, around = slice(0, joint - AAC_FRAME), slice(joint - 8192, joint + 8192)
+    assert np.array_equal(heard[before], once[before]), "the head and the rest are one pass"
+    assert float(np.abs(heard[around] - once[around]).max()) < 0.02
+    kink = float(np.abs(_curvature(once[around])).max())
+    assert float(np.abs(_curvature(heard[around])).max()) < 1.1 * kink
 
 
 def _curvature(sound: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
