@@ -10,7 +10,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from jobs.records import Problem
+
+#: Runs of a part that may fail before the video is given up. A source that cannot be reached is
+#: hardly ever the video's fault, and is given half an hour with the pauses between the tries.
+TRIES: Final = 4
+PATIENT_TRIES: Final = 30
 
 
 class PartError(Exception):
@@ -26,11 +33,12 @@ class PermanentError(PartError):
 
 
 class TransientError(PartError):
-    """The part is tried again after a pause; ``problem`` is what stands if it never works."""
+    """The part is tried again after a pause; ``problem`` stands if it failed ``tries`` times."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, tries: int = TRIES) -> None:
         super().__init__(f"{problem.code}: {problem.message}")
         self.problem = problem
+        self.tries = tries
 
 
 class SupersededError(PartError):

@@ -14,8 +14,16 @@ from media.errors import (
     NotMediaError,
     RunError,
     SinkFailedError,
+    SourceUnreadableError,
 )
-from pipeline.errors import PartError, PermanentError, SupersededError, TransientError
+from pipeline.errors import (
+    PATIENT_TRIES,
+    PartError,
+    PermanentError,
+    SupersededError,
+    TransientError,
+)
+from storage.errors import StorageError
 from transcoder.cmaf import FragmentError
 from transcoder.planner import Unplayable
 
@@ -46,9 +54,11 @@ def explained(ref: PartRef) -> Iterator[None]:
     except CanceledError as error:
         raise SupersededError(f"part {ref.part} was stopped on request") from error
     except SinkFailedError as error:
-        if isinstance(error.__cause__, PartError):
+        if isinstance(error.__cause__, (PartError, StorageError)):
             raise error.__cause__ from error
         raise TransientError(_failed(ref, error)) from error
+    except SourceUnreadableError as error:
+        raise TransientError(_failed(ref, error), PATIENT_TRIES) from error
     except (MediaError, FragmentError) as error:
         raise TransientError(_failed(ref, error)) from error
 

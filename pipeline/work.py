@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import redis
 import structlog
 
 from catalog.errors import UnknownVideoError
 from catalog.videos import is_terminal
 from jobs.parts import CLEAN, INSPECT, PartRef
 from jobs.records import Problem, VideoRecord
+from jobs.send import QueueUnavailableError
 from jobs.states import State
 from pipeline.advance import Advancer
 from pipeline.bench import Bench
@@ -24,16 +26,18 @@ from pipeline.inspect import inspect
 from pipeline.pictures import picture
 from pipeline.problems import explained
 from pipeline.runs import Done, Drained, Outcome, Retry, Run
+from storage.errors import StorageError
 from transcoder.plan import PartKind
 
 _LOG = structlog.get_logger(__name__)
 
-#: Errors, and crashes, of one part after which the video is given up.
-MAX_ERRORS: Final = 4
+#: Crashes of one part after which the video is given up.
 MAX_CRASHES: Final = 3
 
-#: Seconds before the second attempt; doubled for each further one, spread by half.
+#: Seconds before the second attempt, doubled for each further one up to the longest, and spread
+#: by half.
 _FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Workshop:
         except PermanentError as error:
             self._fail(run, error.problem)
         except TransientError as error:
-            return self._again(run, error.problem)
+            return self._again(run, error)
         return Drained() if run.reason == "drain" else None
 
     def _step(self, run: Run, record: VideoRecord) -> Outcome | None:
@@ -99,15 +103,23 @@ class Workshop:
         if part.kind is PartKind.PICTURES:
             picture(self.bench, run, plan, part)
         else:
-            encode(self.bench, run, plan, part, lambda: self.advancer.advance(record.id))
+            encode(self.bench, run, plan, part, lambda: self._publish(record.id))
         return None
 
-    def _again(self, run: Run, problem: Problem) -> Outcome | None:
-        errors = run.attempts.errors + 1
-        if errors >= MAX_ERRORS:
+    def _publish(self, video_id: str) -> None:
+        """Show viewers a checkpoint; the encoding goes on whether or not that works."""
+        try:
+            self.advancer.advance(video_id)
+        except (StorageError, redis.RedisError, QueueUnavailableError) as error:
+            _LOG.warning("checkpoint_not_published", error=str(error))
+
+    def _again(self, run: Run, error: TransientError) -> Outcome | None:
+        errors, problem = run.attempts.errors + 1, error.problem
+        if errors >= error.tries:
             self._fail(run, problem)
             return None
-        pause = _FIRST_PAUSE * 2 ** (errors - 1) * (0.5 + self.jitter())
+        doubled = min(_FIRST_PAUSE * 2.0 ** (errors - 1), _LONGEST_PAUSE)
+        pause = doubled * (0.5 + self.jitter())
         _LOG.warning("part_failed", code=problem.code, message=problem.message, retry_in=pause)
         return Retry(pause, problem.code)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -94,18 +95,34 @@ class Farm:
 
     def keys_about(self, video_id: str) -> list[str]:
         """Everything in Redis that has the video's id in its name or its contents."""
-        needle = video_id.encode()
-        found = []
-        for key in self.redis.scan_iter(match=f"{Keys(self.namespace).broker}*", count=1000):
-            held = self.redis.dump(key) if self.redis.type(key) != b"stream" else b""
-            if needle in key or needle in (held or b""):
-                found.append(key.decode())
-        return sorted(found)
+        pattern = f"{glob_escaped(Keys(self.namespace).broker)}*"
+        keys = self.redis.scan_iter(match=pattern, count=1000)
+        return sorted(k.decode() for k in keys if video_id.encode() in k + self._held(k))
+
+    def _held(self, key: bytes) -> bytes:
+        """Everything that a key holds."""
+        match self.redis.type(key):
+            case b"string":
+                return bytes(self.redis.get(key) or b"")
+            case b"hash":
+                return b"".join(k + v for k, v in self.redis.hgetall(key).items())
+            case b"list":
+                return b"".join(self.redis.lrange(key, 0, -1))
+            case b"set":
+                return b"".join(self.redis.smembers(key))
+            case b"zset":
+                return b"".join(self.redis.zrange(key, 0, -1))
+        return b""
 
     def last_words(self, video_id: str) -> str:
         """What the farm's log says of a video."""
         lines = self.log.read_text(errors="replace").splitlines()
         return "\n".join(line for line in lines if video_id in line or "Traceback" in line)[-8000:]
+
+
+def glob_escaped(text: str) -> str:
+    """``text`` as a pattern of Redis that stands for itself."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 
 def eventually(
@@ -119,9 +136,12 @@ def eventually(
 
 
 @contextmanager
-def running_farm(directory: Path) -> Iterator[Farm]:
-    """A farm on a data directory of its own, for as long as the block."""
-    settings = replaced(Settings(), **_OWN, data_dir=directory / "data")
+def running_farm(directory: Path, **options: Any) -> Iterator[Farm]:
+    """A farm on a data directory of its own, for as long as the block.
+
+    ``options`` are settings that differ from those of the other tests.
+    """
+    settings = replaced(Settings(), **(_OWN | options), data_dir=directory / "data")
     log = directory / "farm.log"
     argv = (sys.executable, "-P", "-m", "farm", "up", "--tied", "--json")
     child = ChildProcess(argv, environment(settings), log)
