@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import redis
+import structlog
+
+from catalog.errors import CatalogError
 from jobs.parts import PartRef
 from jobs.records import Problem
+from jobs.send import QueueUnavailableError
 from media.errors import (
     CanceledError,
     MediaError,
@@ -27,6 +32,8 @@ from storage.errors import StorageError
 from transcoder.cmaf import FragmentError
 from transcoder.planner import Unplayable
 
+_LOG = structlog.get_logger(__name__)
+
 _HINTS: Final = {
     "SourceUnreadableError": "Check that the workers reach the storage; then retry.",
     "DeadlineExceededError": "The source takes far longer than predicted; a faster preset helps.",
@@ -44,7 +51,7 @@ def explained(ref: PartRef) -> Iterator[None]:
     """
     try:
         yield
-    except PartError:
+    except (PartError, StorageError, CatalogError, redis.RedisError, QueueUnavailableError):
         raise
     except Unplayable as error:
         problem = Problem(code=error.code, message=error.message, hint=error.hint)
@@ -61,6 +68,9 @@ def explained(ref: PartRef) -> Iterator[None]:
         raise TransientError(_failed(ref, error), PATIENT_TRIES) from error
     except (MediaError, FragmentError) as error:
         raise TransientError(_failed(ref, error)) from error
+    except Exception as error:
+        _LOG.exception("step_failed")
+        raise TransientError(_internal(ref, error)) from error
 
 
 def _not_media(error: NotMediaError) -> Problem:
@@ -68,6 +78,14 @@ def _not_media(error: NotMediaError) -> Problem:
         code="unsupported_media",
         message=f"The file is not a film or sound that can be read: {error}",
         hint="Check that it plays locally; upload a video such as MP4, MOV, MKV, WebM or TS.",
+    )
+
+
+def _internal(ref: PartRef, error: Exception) -> Problem:
+    return Problem(
+        code="internal_error",
+        message=f"Part {ref.part} met a fault of the farm itself: {error!r}",
+        hint="The worker's log has the traceback; please report it. The upload is kept.",
     )
 
 

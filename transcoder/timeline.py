@@ -43,7 +43,8 @@ _WRAP: Final = 2**33 / 90_000
 
 #: ffmpeg's names of containers that are none.
 _BARE: Final = frozenset(
-    "av1 cavsvideo dirac evc h261 h263 h264 hevc m4v mjpeg mpegvideo obu vc1 vvc".split()
+    {"cavsvideo", "dirac", "h261", "h263", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "obu"}
+    | {"vc1", "vvc"}
 )
 
 

@@ -233,7 +233,7 @@ def test_sound_stays_in_time_when_its_layout_changes(tools: Tools, tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "frames"),
     [
-        ("awkward/portrait_4k60.mp4", 18),
+        ("awkward/sample_rotate_and_reflect.mp4", 30),
         ("awkward/pts_rollover.ts", 480),
         ("awkward/fixture-raw.mts", 30),
         ("awkward/hlg10-color-test.mp4", 9),

@@ -1,0 +1,180 @@
+"""The output's clock: rates, pre-roll and chunks."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media.probed import Probe, Timing, VideoStream
+from transcoder.profile import load_profile
+from transcoder.timeline import (
+    Chunk,
+    chunk_size,
+    chunks,
+    is_cuttable,
+    output_rate,
+    predicted_seconds,
+    preroll,
+)
+
+VIDEO = load_profile().video
+
+
+def stream(average: str | None = None, base: str | None = None) -> VideoStream:
+    return VideoStream(
+        index=0,
+        codec="h264",
+        width=640,
+        height=360,
+        average_rate=None if average is None else Fraction(average),
+        base_rate=None if base is None else Fraction(base),
+        duration=60.0,
+    )
+
+
+def timing(rate: str | None, *, constant: bool = True, gop: float | None = 2.0) -> Timing:
+    return Timing(
+        first_picture=Fraction(0),
+        rate=None if rate is None else Fraction(rate),
+        constant_rate=constant,
+        longest_gop=gop,
+    )
+
+
+def probe(container: str = "mov", **more: object) -> Probe:
+    facts = {
+        "container": container,
+        "duration": 60.0,
+        "start": 0.0,
+        "size": 10**6,
+        "bit_rate": None,
+        "indexed": container == "mov",
+        "timing": timing("25"),
+    }
+    return Probe.model_validate(facts | more)
+
+
+@pytest.mark.parametrize(
+    ("measured", "value"),
+    [
+        ("30000/1001", "30000/1001"),
+        ("2997/100", "30000/1001"),
+        ("720000/29993", "24"),
+        ("24000/1001", "24000/1001"),
+        ("15", "15"),
+        ("25/2", "25/2"),
+        ("15000/1001", "15000/1001"),
+        ("120", "60"),
+        ("240", "60"),
+        ("120000/1001", "60000/1001"),
+        ("100", "50"),
+    ],
+)
+def test_constant_rates_are_kept_exactly_or_halved(measured: str, value: str) -> None:
+    rate = output_rate(stream(), timing(measured), 60)
+    assert (rate.value, rate.constant) == (Fraction(value), True)
+
+
+def test_halved_rates_move_source_pictures_off_the_middle() -> None:
+    rate = output_rate(stream(), timing("120"), 60)
+    assert rate.nudge == Fraction(1, 240)
+    assert output_rate(stream(), timing("60"), 60).nudge == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "sampled", "value"),
+    [
+        (stream(average="3628800/502589"), timing("7", constant=False), "30"),
+        (stream(average="2991/100"), timing("20", constant=False), "30000/1001"),
+        (stream(average="41"), timing("41", constant=False), "60"),
+        (stream(base="1000"), None, "25"),
+        (stream(), timing("1"), "10"),
+        (stream(), timing("591/20"), "30000/1001"),
+    ],
+)
+def test_odd_and_variable_rates_are_conformed(
+    source: VideoStream, sampled: Timing | None, value: str
+) -> None:
+    rate = output_rate(source, sampled, 60)
+    assert (rate.value, rate.constant) == (Fraction(value), False)
+
+
+def test_an_index_still_needs_the_reordering_depth() -> None:
+    assert preroll(probe(), Fraction(25)) == pytest.approx(17 / 25)
+    without = preroll(probe("mpegts"), Fraction(25))
+    assert without == pytest.approx(3.0 + 17 / 25)
+
+
+@pytest.mark.parametrize(
+    ("found", "cuttable"),
+    [
+        (probe(), True),
+        (probe("mpegts"), True),
+        (probe("h264"), False),
+        (probe(timing=None), False),
+        (probe(timing=timing("25").model_copy(update={"timestamps_missing": True})), False),
+        (probe("mpegts", timing=timing("25", gop=60.0)), False),
+        (
+            probe("mpegts", timing=timing("25").model_copy(update={"first_picture": 95_440})),
+            False,
+        ),
+    ],
+)
+def test_what_can_not_be_cut(found: Probe, cuttable: bool) -> None:
+    early = preroll(found, Fraction(25))
+    assert is_cuttable(found, 60.0, early, VIDEO.chunk_longest / 2) is cuttable
+    assert not is_cuttable(found, None, early, VIDEO.chunk_longest / 2)
+
+
+def test_the_shorter_of_two_lengths_counts_and_a_guess_does_not() -> None:
+    late = probe(duration=70.0, start=2.0)
+    assert predicted_seconds(late, stream(), Fraction(20)) == 52.0
+    assert predicted_seconds(late, stream(), Fraction(2)) == 60.0
+    assert predicted_seconds(probe(estimated=True), stream(), Fraction(0)) is None
+
+
+def test_chunks_are_balanced_on_the_grid() -> None:
+    assert (
+        chunks(1603, 50, 150, 2)
+        == (
+            Chunk(50, 150),
+            Chunk(200, 300),
+            Chunk(500, 300),
+            Chunk(800, 300),
+            Chunk(1100, 300),
+            Chunk(1400, None),
+        )
+        or chunks(1603, 50, 150, 2)[-1].count is None
+    )
+    assert chunks(99, 50, 150, 2) == ()
+    assert chunks(100, 50, 150, 2) == (Chunk(50, None),)
+
+
+@given(st.integers(1, 500_000), st.integers(1, 120), st.integers(1, 5), st.integers(1, 10))
+def test_chunks_tile_the_film(frames: int, gop: int, gops: int, size: int) -> None:
+    segment = gop * gops
+    made = chunks(frames, gop, segment, size)
+    if not made:
+        assert frames < 2 * gop
+        return
+    assert made[0].first == gop
+    assert all((chunk.first - gop) % segment == 0 for chunk in made)
+    assert all(a.first + (a.count or 0) == b.first for a, b in pairwise(made))
+    assert made[-1].count is None
+    assert frames - made[-1].first >= gop
+    counts = [chunk.count // segment for chunk in made[:-1] if chunk.count is not None]
+    assert all(1 <= count <= size for count in counts)
+    assert max(counts, default=1) - min(counts, default=1) <= 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "early", "size"), [(20, 0.7, 2), (7200, 0.7, 5), (160, 0.7, 3), (60, 10.0, 5)]
+)
+def test_chunks_grow_with_the_film_and_with_the_cost_of_a_seek(
+    seconds: float, early: float, size: int
+) -> None:
+    assert chunk_size(VIDEO, seconds, early) == size
