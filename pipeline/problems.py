@@ -74,9 +74,11 @@ def explained(ref: PartRef) -> Iterator[None]:
 
 
 def _not_media(error: NotMediaError) -> Problem:
+    # What ffprobe says begins with the address it read from, which is no business of the user's.
+    reason = error.evidence[-1].rsplit(": ", 1)[-1] if error.evidence else str(error)
     return Problem(
         code="unsupported_media",
-        message=f"The file is not a film or sound that can be read: {error}",
+        message=f"The file is not a film or sound that can be read: {reason}",
         hint="Check that it plays locally; upload a video such as MP4, MOV, MKV, WebM or TS.",
     )
 

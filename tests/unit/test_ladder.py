@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transcoder.ladder import ladder, level
@@ -33,6 +33,7 @@ def test_rungs_follow_the_displayed_size(size: tuple[int, int], rungs: list[str]
     assert all(rung.name == f"{rung.height}p" for rung in made)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(SIDE, SIDE)
 def test_no_rung_is_odd_or_larger_than_the_source(width: int, height: int) -> None:
     made = ladder(VIDEO, width, height, Fraction(30))
@@ -58,7 +59,7 @@ def test_fast_films_get_half_as_much_again() -> None:
         (1920, 1080, 30, 30_000_000, "4.1"),
         (1920, 1080, 60, 8_000_000, "4.2"),
         (3840, 2160, 60, 24_000_000, "5.2"),
-        (7680, 360, 30, 800_000, "5.0"),
+        (7680, 360, 30, 800_000, "5.1"),
     ],
 )
 def test_levels_are_those_of_the_standard(

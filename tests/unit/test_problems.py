@@ -33,9 +33,12 @@ def meaning(error: Exception, cause: BaseException | None = None) -> Exception:
 
 
 def test_what_is_no_media_is_final_and_says_what_to_upload() -> None:
-    error = meaning(NotMediaError("no film and no sound", ("Invalid data",)))
+    said = "http://10.0.0.7:8333/reelfarm/videos/x/source?…: Invalid data found"
+    error = meaning(NotMediaError("no film and no sound", (said,)))
     assert isinstance(error, PermanentError)
     assert error.problem.code == "unsupported_media"
+    assert error.problem.message.endswith(": Invalid data found")
+    assert "http" not in error.problem.message
     assert "MP4" in error.problem.hint
 
 
