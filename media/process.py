@@ -22,6 +22,10 @@ _PROGRESS: Final = "progress"
 #: ``repeat`` because a line that is swallowed as a repetition may be the one that tells.
 _QUIET: Final = ("-hide_banner", "-nostdin", "-nostats", "-v", "repeat+warning")
 
+#: Were more than two thirds of a run's packets damaged, ffmpeg would end with status 69 for that
+#: alone; whether what came out will do is for those to say who asked for it.
+_LENIENT: Final = ("-max_error_rate", "1")
+
 
 def run(
     tools: Tools,
@@ -50,7 +54,7 @@ def run(
     return execute(
         Job(
             program=tools.ffmpeg,
-            arguments=(*_QUIET, *reports, *command.arguments),
+            arguments=(*_QUIET, *_LENIENT, *reports, *command.arguments),
             sinks={**sinks, _PROGRESS: progress.feed},
             deadline=command.deadline,
             stall=stall,

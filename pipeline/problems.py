@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -33,6 +34,8 @@ from transcoder.cmaf import FragmentError
 from transcoder.planner import Unplayable
 
 _LOG = structlog.get_logger(__name__)
+
+_ADDRESS: Final = re.compile(r"\w+://\S+\s+")
 
 _HINTS: Final = {
     "SourceUnreadableError": "Check that the workers reach the storage; then retry.",
@@ -75,7 +78,7 @@ def explained(ref: PartRef) -> Iterator[None]:
 
 def _not_media(error: NotMediaError) -> Problem:
     # What ffprobe says begins with the address it read from, which is no business of the user's.
-    reason = error.evidence[-1].rsplit(": ", 1)[-1] if error.evidence else str(error)
+    reason = _ADDRESS.sub("", error.evidence[-1]) if error.evidence else str(error)
     return Problem(
         code="unsupported_media",
         message=f"The file is not a film or sound that can be read: {reason}",

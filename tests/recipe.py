@@ -77,9 +77,7 @@ def run_part(
         return {name: _cut_audio(plan, part, begin, written[name]) for name in part.tracks}
     video = plan.video
     assert video is not None
-    command = video_command(
-        plan, part, str(source), input_options={}, first=first, preroll=preroll
-    )
+    command = video_command(plan, part, str(source), input_options={}, first=first, preroll=preroll)
     written = run_command(tools, command)
     meter = FrameMeter(video, begin)
     meter.feed(written[FRAMES_SINK])

@@ -179,7 +179,10 @@ def _parts(
     audio: Sequence[AudioPlan],
     most: float,
 ) -> tuple[tuple[Part, ...], tuple[Lane, ...]]:
-    """Parts in working order: what a viewer waits for, the film, the sound, the pictures."""
+    """Parts in working order: what a viewer waits for, the sound, the film, the pictures.
+
+    Sound is a fraction of the work, and a player stops where either of the two ends.
+    """
     sounds = [audio_parts(track, order, most) for order, track in enumerate(audio)]
     sound_heads = [part for parts in sounds for part in parts if part.head]
     sound_rests = [part for parts in sounds for part in parts if not part.head]
@@ -192,7 +195,7 @@ def _parts(
     seconds = video.frames / float(video.rate) if video.frames is not None else None
     cuttable = is_cuttable(probe, seconds, video.preroll, profile.video.chunk_longest / 2)
     heads, rest, lanes = video_parts(video, profile.video, most, cuttable=cuttable)
-    parts = (*heads[:1], *sound_heads, *heads[1:], *rest, *sound_rests, pictures_part(video, most))
+    parts = (*heads[:1], *sound_heads, *heads[1:], *sound_rests, *rest, pictures_part(video, most))
     return parts, (*lanes, *sound_lanes)
 
 

@@ -70,12 +70,12 @@ def test_a_minute_of_film_in_working_order() -> None:
         ("v00000", 0, 50),
         ("a0-head", 0, 93),
         ("v00001", 0, 50),
+        ("a0-rest", 93, None),
         ("v00002", 50, 300),
         ("v00003", 350, 300),
         ("v00004", 650, 300),
         ("v00005", 950, 300),
         ("v00006", 1250, None),
-        ("a0-rest", 93, None),
         ("pictures", 0, None),
     ]
     assert [lane.tracks for lane in plan.lanes] == [
@@ -104,7 +104,7 @@ def test_a_short_clip_has_heads_only() -> None:
 
 def test_without_a_length_everything_is_a_stream_from_the_start() -> None:
     plan = planned(duration=None, video=(picture(duration=None),), audio=(sound(duration=None),))
-    assert shape(plan) == [("v00000", 0, None), ("a0-rest", 0, None), ("pictures", 0, None)]
+    assert shape(plan) == [("a0-rest", 0, None), ("v00000", 0, None), ("pictures", 0, None)]
     assert plan.parts[0].stream
     assert plan.parts[1].stream
     assert plan.lanes[0].tracks == ("1080p", "720p", "480p", "360p")

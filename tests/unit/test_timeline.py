@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.probed import Probe, Timing, VideoStream
@@ -138,23 +138,15 @@ def test_the_shorter_of_two_lengths_counts_and_a_guess_does_not() -> None:
 
 
 def test_chunks_are_balanced_on_the_grid() -> None:
-    assert (
-        chunks(1603, 50, 150, 2)
-        == (
-            Chunk(50, 150),
-            Chunk(200, 300),
-            Chunk(500, 300),
-            Chunk(800, 300),
-            Chunk(1100, 300),
-            Chunk(1400, None),
-        )
-        or chunks(1603, 50, 150, 2)[-1].count is None
-    )
+    made = chunks(1603, 50, 150, 2)
+    assert [chunk.first for chunk in made] == [50, 200, 500, 800, 1100, 1400]
+    assert [chunk.count for chunk in made] == [150, 300, 300, 300, 300, None]
     assert chunks(99, 50, 150, 2) == ()
     assert chunks(100, 50, 150, 2) == (Chunk(50, None),)
 
 
-@given(st.integers(1, 500_000), st.integers(1, 120), st.integers(1, 5), st.integers(1, 10))
+@settings(deadline=None)  # the machine may be busy
+@given(st.integers(1, 50_000), st.integers(5, 120), st.integers(1, 5), st.integers(1, 10))
 def test_chunks_tile_the_film(frames: int, gop: int, gops: int, size: int) -> None:
     segment = gop * gops
     made = chunks(frames, gop, segment, size)
