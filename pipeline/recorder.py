@@ -15,13 +15,18 @@ from functools import partial
 from threading import Lock, Semaphore
 from typing import Final
 
+import structlog
+
 from jobs.parts import PartRef
 from pipeline.errors import SupersededError
 from storage import layout
 from storage.documents import create_document
+from storage.errors import StorageError
 from storage.objects import ObjectStore
 from transcoder.cmaf import CutSegment, Grid, Segmenter
 from transcoder.segments import Receipt, Segment, TrackSegments
+
+_LOG = structlog.get_logger(__name__)
 
 #: Segments of one track on their way to storage before its pipe is no longer read.
 _IN_FLIGHT: Final = 2
@@ -98,6 +103,7 @@ class PartRecorder:
         self._checkpoint = stint.checkpoint
         self._first = stint.first
         self._inits: set[str] = set()
+        self._in_doubt = False
 
     @property
     def sinks(self) -> dict[str, Callable[[bytes], None]]:
@@ -121,14 +127,23 @@ class PartRecorder:
             self._commit(counts, last=True, cpu=cpu, skew=skew, warnings=warnings)
 
     def close(self) -> None:
-        """Remove what no receipt names; call it once, whatever happened."""
+        """Remove what no receipt names; call it once, whatever happened.
+
+        Where the storage failed while a receipt was written, that receipt may stand. Its segments
+        are left then, and the end of the generation removes them if it does not.
+        """
         self._pool.shutdown(wait=True)
+        if self._in_doubt:
+            return
         orphans = [
             layout.play(self._stint.ref.video_id, segment.path)
             for tape in self._tapes
             for segment, _ in tape.stored.values()
         ]
-        self._store.delete(orphans)
+        try:
+            self._store.delete(orphans)
+        except StorageError as error:
+            _LOG.warning("orphans_left", objects=len(orphans), error=str(error))
 
     def _feed(self, tape: TrackTape, data: bytes) -> None:
         for cut in tape.segmenter.feed(data):
@@ -202,7 +217,10 @@ class PartRecorder:
         )
         ref = stint.ref
         key = layout.receipt(ref.video_id, ref.generation, ref.part, self._checkpoint)
-        if not create_document(self._store, key, receipt.model_dump(mode="json")).won:
+        self._in_doubt = True
+        created = create_document(self._store, key, receipt.model_dump(mode="json"))
+        self._in_doubt = False
+        if not created.won:
             raise SupersededError(f"another run's receipt {key} was first")
         for tape, count in zip(self._tapes, counts, strict=True):
             tape.commit(count)
