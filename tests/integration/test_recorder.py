@@ -28,27 +28,12 @@ GRID = Grid(head=GOP * 1000, segment=2 * GOP * 1000)
 def encoded(tools: Tools) -> bytes:
     """Eight groups of ten pictures, as ffmpeg writes them into a pipe."""
     pieces: list[bytes] = []
-    arguments = [
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc=s=64x64:r=25:d=3.2",
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-bf",
-        "0",
-        "-g",
-        "10",
-        "-video_track_timescale",
-        "25000",
-        "-f",
-        "mp4",
-        "-movflags",
-        "+frag_keyframe+delay_moov+default_base_moof+frag_discont+skip_trailer",
-    ]
-    run(tools, Command((*arguments, "sink:a"), 60), sinks={"a": pieces.append})
+    source = ["-f", "lavfi", "-i", "testsrc=s=64x64:r=25:d=3.2"]
+    encoder = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", "10"]
+    flags = "+frag_keyframe+delay_moov+default_base_moof+frag_discont+skip_trailer"
+    muxer = ["-video_track_timescale", "25000", "-f", "mp4", "-movflags", flags]
+    command = Command((*source, *encoder, *muxer, "sink:a"), 60)
+    run(tools, command, sinks={"a": pieces.append})
     return b"".join(pieces)
 
 
