@@ -40,6 +40,9 @@ def parse(document: Any, timing: Timing | None = None, *, estimated: bool = Fals
     form, streams = mapping(top.get("format")), mappings(top.get("streams"))
     container = (text(form.get("format_name")) or "unknown").split(",")[0]
     duration = _positive(number(form.get("duration")))
+    pictures, sounds = _of_kind(streams, "video"), _of_kind(streams, "audio")
+    video = tuple(v for v in map(_video, pictures) if v.width and v.height)
+    audio = tuple(a for a in map(_audio, sounds) if a.channels and a.sample_rate)
     return Probe(
         container=container,
         duration=duration,
@@ -49,11 +52,10 @@ def parse(document: Any, timing: Timing | None = None, *, estimated: bool = Fals
         bit_rate=integer(form.get("bit_rate")),
         # A Matroska stream without a duration was recorded live, and has no cues either.
         indexed=container in _INDEXED and duration is not None,
-        video=tuple(v for v in map(_video, _of_kind(streams, "video")) if v.width and v.height),
-        audio=tuple(
-            a for a in map(_audio, _of_kind(streams, "audio")) if a.channels and a.sample_rate
-        ),
+        video=video,
+        audio=audio,
         subtitles=tuple(map(_subtitle, _of_kind(streams, "subtitle"))),
+        undecodable=len(pictures) + len(sounds) - len(video) - len(audio),
         timing=timing,
         encrypted=any(map(_encrypted, streams)),
     )

@@ -102,6 +102,8 @@ class Probe(Facts):
     video: tuple[VideoStream, ...] = ()
     audio: tuple[AudioStream, ...] = ()
     subtitles: tuple[SubtitleStream, ...] = ()
+    #: Picture and sound tracks that nothing could decode, and that are not among those above.
+    undecodable: int = 0
     timing: Timing | None = None
     encrypted: bool = False
 

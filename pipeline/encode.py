@@ -43,6 +43,9 @@ URL_MARGIN: Final = 600.0
 #: Pre-roll of the second try in seconds, at least: longer than most groups of pictures.
 _LONG_PREROLL: Final = 10.0
 
+#: Seconds by which a film may be shorter than it says before that is worth a word.
+_CUT_OFF: Final = 1.0
+
 OnCommit = Callable[[], None]
 
 
@@ -236,9 +239,30 @@ def _seconds_done(shift: Shift) -> Callable[[Progress], None]:
 
 
 def _frame_warnings(shift: Shift, report: FrameReport) -> tuple[tuple[str, str], ...]:
+    """What is to be said of the pictures, once for all rungs."""
     video = shift.plan.video
-    if report.ok or video is None:
+    if video is None or video.rungs[0].name not in shift.part.tracks:
         return ()
-    start = float(shift.part.first / video.rate)
-    text = f"The source is damaged near {start:.0f} s: pictures are missing or out of place there."
+    if not report.ok:
+        start = float(shift.part.first / video.rate)
+        text = (
+            f"The source is damaged near {start:.0f} s: pictures are missing or out of place there."
+        )
+        return (("damaged_source", text),)
+    end = float((shift.spot.first + report.count) / video.rate)
+    told = _told_seconds(shift.plan)
+    if shift.part.count is not None or told is None or end > told - _CUT_OFF:
+        return ()
+    text = (
+        f"The source says that it lasts {told:.1f} s, but its pictures end at {float(end):.1f} s."
+    )
     return (("damaged_source", text),)
+
+
+def _told_seconds(plan: Plan) -> float | None:
+    """Seconds that the picture track is said to last; None where only the whole file's are told."""
+    video = plan.video
+    if video is None or video.frames is None:
+        return None
+    stream = next(each for each in plan.probe.video if each.index == video.stream)
+    return None if stream.duration is None else float(video.frames / video.rate)

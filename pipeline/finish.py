@@ -47,7 +47,7 @@ def finish(bench: Bench, record: VideoRecord, plan: Plan) -> None:
     tracks = join_tracks(plan, receipts)
     named = write_manifests(bench, record, plan, tracks, receipts)
     remove_unnamed(bench, record, named)
-    ready = bench.catalog.update(record.id, lambda now: _ready(now, record, tracks, receipts))
+    ready = bench.catalog.update(record.id, lambda now: _ready(now, record, plan, tracks, receipts))
     if ready.state is State.READY:
         bench.catalog.settle(record.id)
         bench.board.forget(record.id)
@@ -118,7 +118,7 @@ def remove_unnamed(bench: Bench, record: VideoRecord, named: frozenset[str]) -> 
 
 
 def _ready(
-    now: VideoRecord, seen: VideoRecord, tracks: Tracks, receipts: list[Receipt]
+    now: VideoRecord, seen: VideoRecord, plan: Plan, tracks: Tracks, receipts: list[Receipt]
 ) -> VideoRecord:
     if now.state is not State.PROCESSING or now.generation != seen.generation:
         return now
@@ -130,7 +130,11 @@ def _ready(
         "playable": True,
         "playable_at": now.playable_at or at,
         "ready_at": at,
-        "renditions": tuple(_measured(r, tracks) for r in now.renditions if r.name in tracks),
+        "renditions": tuple(
+            _measured(rendition, tracks[rendition.name], plan.target_duration)
+            for rendition in now.renditions
+            if rendition.name in tracks
+        ),
         "has_poster": POSTER in objects,
         "has_storyboard": STORYBOARD in objects,
         "warnings": (*now.warnings, *found),
@@ -142,9 +146,8 @@ def _thumbnails(receipts: list[Receipt]) -> Thumbnails | None:
     return next((receipt.thumbnails for receipt in receipts if receipt.thumbnails), None)
 
 
-def _measured(rendition: Rendition, tracks: Tracks) -> Rendition:
-    track = tracks[rendition.name]
-    rate = measure(track, 6)
+def _measured(rendition: Rendition, track: TrackSegments, target_duration: int) -> Rendition:
+    rate = measure(track, target_duration)
     update = {"bandwidth": rate.peak, "average_bandwidth": rate.average or 0}
     return rendition.model_copy(update=update)
 

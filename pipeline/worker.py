@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 from types import FrameType
@@ -52,6 +52,10 @@ _LOG = structlog.get_logger(__name__)
 
 #: Milliseconds between two looks of dramatiq's threads at whether to end.
 _THREAD_TIMEOUT = 250
+
+#: Seconds after which the main thread looks up from waiting: a signal that the kernel gave to
+#: another thread does not wake it, and Python runs its handler in the main thread alone.
+_GLANCE = 0.5
 
 #: What wakes the main thread: a signal, the supervisor's end, or the part's end.
 _Word = Literal["signal", "orphaned", "idle"]
@@ -126,7 +130,7 @@ class WorkerProcess:
             self._close()
         return 0 if drained else 1
 
-    def _drain(self, word: _Word | None) -> bool:
+    def _drain(self, word: _Word) -> bool:
         """Let the part in work end, by itself or canceled; False if it does not."""
         _LOG.info("worker_draining", cause=word)
         self._gate.drain()
@@ -141,12 +145,13 @@ class WorkerProcess:
         _LOG.error("part_would_not_end", grace=self._board.timings.cancel_grace)
         return False
 
-    def _next_word(self) -> _Word | None:
+    def _next_word(self) -> _Word:
         """The first word that asks to stop."""
-        word = self._words.get()
-        while word == "idle":
-            word = self._words.get()
-        return word
+        while True:
+            with suppress(Empty):
+                word = self._words.get(timeout=_GLANCE)
+                if word != "idle":
+                    return word
 
     def _idle_within(self, seconds: float, *, heed_signals: bool = True) -> bool:
         """Whether the slot gets free in time, and before the next request to stop."""
@@ -156,7 +161,7 @@ class WorkerProcess:
             if left <= 0:
                 return False
             try:
-                word = self._words.get(timeout=left)
+                word = self._words.get(timeout=min(left, _GLANCE))
             except Empty:
                 continue
             if word != "idle" and heed_signals:

@@ -76,6 +76,8 @@ def choose(probe: Probe, limits: PlanLimits, max_tracks: int) -> Tracks:
         warnings.append(("tracks_left_out", f"One of {len(films)} picture tracks is used."))
     if (silent := len(probe.audio) - len(sounds)) > 0:
         warnings.append(("tracks_left_out", f"{silent} sound tracks are of an unknown kind."))
+    if probe.undecodable > 0:
+        warnings.append(("tracks_left_out", f"{probe.undecodable} damaged tracks are left out."))
     if len(sounds) > max_tracks:
         text = f"The first {max_tracks} of {len(sounds)} sound tracks are used."
         warnings.append(("tracks_left_out", text))

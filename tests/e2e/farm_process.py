@@ -20,6 +20,7 @@ from farm.client import Client, Video
 from farm.settings import Settings, environment, replaced
 from jobs.keys import Keys
 from jobs.records import VideoRecord
+from jobs.workers import list_workers
 from storage import layout
 from storage.documents import load_document
 from storage.objects import ObjectStore
@@ -117,7 +118,8 @@ class Farm:
     def last_words(self, video_id: str) -> str:
         """What the farm's log says of a video."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(line for line in lines if video_id in line or "Traceback" in line)[-8000:]
+        told = [line for line in lines if video_id in line and "ingest.access" not in line]
+        return "\n".join(told)[-6000:]
 
 
 def glob_escaped(text: str) -> str:
@@ -153,9 +155,11 @@ def running_farm(directory: Path, **options: Any) -> Iterator[Farm]:
             closing(connections.object_store(joined)) as store,
             closing(connections.redis_client(joined)) as live,
         ):
+            eventually(lambda: len(list_workers(live, joined.namespace)) > 1, START, log.read_text)
             yield Farm(client, store, live, joined.namespace, log)
     finally:
         _stop(child)
+    assert "processes_killed" not in log.read_text(), "a process did not end when it was told to"
 
 
 def _found(data_dir: Path, child: ChildProcess, log: Path) -> running.RunningFarm:

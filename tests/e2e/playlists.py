@@ -185,8 +185,8 @@ def _representation(url: str, element: ET.Element, attributes: dict[str, str]) -
     times: list[tuple[int, int]] = []
     for entry in segments.findall("d:SegmentTimeline/d:S", _DASH):
         start, length = int(entry.attrib["t"]), int(entry.attrib["d"])
-        for order in range(int(entry.get("r", "0")) + 1):
-            times.append((start + order * length, length))
+        orders = range(int(entry.get("r", "0")) + 1)
+        times += [(start + order * length, length) for order in orders]
     urls = [s.attrib["media"] for s in segments.findall("d:SegmentURL", _DASH)]
     pieces = [
         Piece(urljoin(url, name), Fraction(start, scale), Fraction(length, scale))

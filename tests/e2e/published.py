@@ -25,6 +25,10 @@ class Published:
         (found,) = (p for url, p in self.media.items() if Path(url).stem == name)
         return found
 
+    def order(self, name: str) -> int:
+        """Which of ffmpeg's picture tracks of the multivariant playlist the rendition is."""
+        return [Path(variant.url).stem for variant in self.master.variants].index(name)
+
     @property
     def named(self) -> set[str]:
         """Paths below ``play/`` that a playlist or the manifest names, and their own."""

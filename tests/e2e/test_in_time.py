@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from media.binaries import Tools
 from tests import numbered
 from tests.e2e.conftest import MakeClip
-from tests.e2e.decoded import packet_times, probed
+from tests.e2e.decoded import packet_times
 from tests.e2e.farm_process import Farm
+from tests.e2e.published import published
 from tests.numbered import ClipSpec
 
 NTSC = Fraction(30000, 1001)
+#: Of the largest rung, which is the manifest's first.
+SIZE = (320, 180)
 
 SPECS = {
     "mp4": ClipSpec(frames=221),
@@ -30,29 +35,28 @@ def test_a_beep_sounds_with_its_flash_at_the_start_and_at_the_end(
 ) -> None:
     source = clip(name, SPECS[name])
     video = farm.process(source.path)
-    for playing in (video["playback"]["hls"], video["playback"]["dash"]):
-        flashes = flash_times(tools, playing)
-        beeps = beep_times(tools, playing)
-        assert flashes == [n / source.spec.rate for n in source.flashes]
-        apart = [beep - float(flash) for beep, flash in zip(beeps, flashes, strict=True)]
-        assert all(abs(seconds) < 0.005 for seconds in apart), f"{playing}: {apart}"
+    playing = video["playback"]["hls"]
+    order = published(farm.client, video).order("180p")
+    flashes = flash_times(tools, playing, f"v:{order}")
+    beeps = numbered.beeps(sound(tools, playing))
+    assert flashes == [n / source.spec.rate for n in source.flashes]
+    apart = [beep - float(flash) for beep, flash in zip(beeps, flashes, strict=True)]
+    assert all(abs(seconds) < 0.005 for seconds in apart), apart
+    # Where ffmpeg opens a segment of a manifest it takes the priming off anew, and loses sound
+    # that players keep; so for DASH the times of what goes into the decoder are compared.
+    manifest = video["playback"]["dash"]
+    assert packet_times(tools, manifest, "a:0") == packet_times(tools, playing, "a:0")
+    assert packet_times(tools, manifest, "v:0") == packet_times(tools, playing, f"v:{order}")
 
 
-def flash_times(tools: Tools, playing: str) -> list[Fraction]:
-    """When flashes begin, in the clock of the first picture track."""
-    times = packet_times(tools, playing, "v:0")
+def flash_times(tools: Tools, playing: str, stream: str) -> list[Fraction]:
+    """When flashes begin, in the clock of the presentation."""
+    times = packet_times(tools, playing, stream)
     assert times[0] == 0
-    entries = numbered.read_pictures(tools, playing, size(tools, playing), ("-map", "0:v:0"))
-    return [times[order] for order in entries.flashes]
+    shown = numbered.read_pictures(tools, playing, SIZE, ("-map", f"0:{stream}"))
+    return [times[order] for order in shown.flashes]
 
 
-def size(tools: Tools, playing: str) -> tuple[int, int]:
-    """Of the first picture track."""
-    show = ("-select_streams", "v:0", "-show_entries", "stream=width,height")
-    stream = probed(tools, playing, *show)["streams"][0]
-    return stream["width"], stream["height"]
-
-
-def beep_times(tools: Tools, playing: str) -> list[float]:
-    """When beeps begin, in the clock of the presentation: nothing is shifted to make it fit."""
-    return numbered.beeps(numbered.read_sound(tools, playing, ("-map", "0:a:0", "-copyts")))
+def sound(tools: Tools, playing: str) -> npt.NDArray[np.float32]:
+    """In the clock of the presentation: ffmpeg is kept from shifting it to make it begin at 0."""
+    return numbered.read_sound(tools, playing, ("-map", "0:a:0", "-copyts"))
