@@ -80,6 +80,15 @@ class Catalog:
             self._store.delete([key])
             raise
 
+    def confirm(self, video_id: str) -> None:
+        """Finish an acceptance that was cut off after the record was written; harmless else.
+
+        Raises :class:`UploadExpiredError` where the upload has been given up on.
+        """
+        entry = self.entry(video_id)
+        if entry is not None and entry.state != "accepted":
+            self._flip(video_id, InboxEntry(state="accepted"))
+
     def abandon(self, video_id: str) -> None:
         """Remove what a broken or expired upload left, unless it was accepted after all."""
         try:
@@ -132,18 +141,22 @@ class Catalog:
         """
         self.load(video_id)
         self._store.put(layout.trash(video_id), b"")
-        return self.update(
-            video_id,
-            lambda record: record.model_copy(update={"state": State.DELETING, "playable": False}),
-        )
+        return self._bury(video_id)
 
     def inbox(self) -> Iterator[str]:
         """Ids of videos that are not terminal, or not yet seen to be; oldest first."""
         return (layout.inbox_id(info.key) for info in self._store.list(layout.INBOX))
 
     def trash(self) -> Iterator[str]:
-        """Ids of videos whose removal was promised and is not finished."""
-        return (layout.trash_id(info.key) for info in self._store.list(layout.TRASH))
+        """Ids of videos whose removal was promised and is not finished, made tombstones by now."""
+        for info in self._store.list(layout.TRASH):
+            video_id = layout.trash_id(info.key)
+            try:
+                self._bury(video_id)
+            except UnknownVideoError:
+                self._store.delete([info.key])
+            else:
+                yield video_id
 
     def entry(self, video_id: str) -> InboxEntry | None:
         """The video's line of the to-do list."""
@@ -207,6 +220,10 @@ class Catalog:
         """Remove what has expired. Costs a request for every thousand documents."""
         self.expire_tombstones()
         self.expire_idempotency()
+
+    def _bury(self, video_id: str) -> VideoRecord:
+        tombstone = {"state": State.DELETING, "playable": False}
+        return self.update(video_id, lambda record: record.model_copy(update=tombstone))
 
     def _after(self, seconds: float) -> datetime:
         return self._clock() + timedelta(seconds=seconds)

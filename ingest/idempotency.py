@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Final
 
-from catalog.errors import UnknownVideoError
+from catalog.errors import UnknownVideoError, UploadExpiredError
 from ingest.config import IngestDeps
 from ingest.options import UploadOptions
 from ingest.problems import KEY_IN_USE, KEY_REUSED, RefusedError
@@ -66,8 +66,11 @@ def _again(
         raise RefusedError(KEY_REUSED, "An upload with this key had other options.")
     first = str(present["video_id"])
     try:
-        return Claim(first, claimed.document, deps.catalog.load(first))
-    except UnknownVideoError:
+        known = deps.catalog.load(first)
+        # With a record all bytes are there; what may be missing is the acceptance.
+        deps.catalog.confirm(first)
+        return Claim(first, claimed.document, known)
+    except (UnknownVideoError, UploadExpiredError):
         pass
     entry = deps.catalog.entry(first)
     waiting = entry is not None and not deps.catalog.is_expired(entry)

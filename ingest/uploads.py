@@ -29,8 +29,8 @@ from storage.errors import NotFoundError, StorageError
 _LOG = structlog.get_logger(__name__)
 
 #: Seconds an inbox entry of an unfinished upload is good for, and after which it is extended.
-EXPIRES_IN: Final = 3600.0
-EXTEND_AFTER: Final = 600.0
+EXPIRES_IN: Final = 300.0
+EXTEND_AFTER: Final = 60.0
 
 
 class Reception:

@@ -91,7 +91,10 @@ async def upload(
         claimed = await _claimed(deps, key, options)
         if claimed.known is not None:
             view = await blocking(deps.threads.records, _view, deps, claimed.known, base_url)
-            return _accepted(view, base_url, {"idempotency-replayed": "true"})
+            replayed = _accepted(view, base_url, {"idempotency-replayed": "true"})
+            if claimed.known.state is State.QUEUED:
+                replayed.background = BackgroundTask(hand_off, deps, claimed.known)
+            return replayed
         structlog.contextvars.bind_contextvars(video_id=claimed.video_id)
         known = int(length) if length.isdecimal() else None
         record = await take(deps, intake, claimed.video_id, length=known, claimed=key is not None)

@@ -39,6 +39,7 @@ class Board:
         self._mark_sent = client.register_script(redis_scripts.MARK_SENT)
         self._unmark = client.register_script(redis_scripts.UNMARK)
         self._take = client.register_script(redis_scripts.TAKE)
+        self._progressed = client.register_script(redis_scripts.PROGRESSED)
         self._renew = client.register_script(redis_scripts.RENEW)
         self._release = client.register_script(redis_scripts.RELEASE)
         self._pop_late = client.register_script(redis_scripts.POP_LATE)
@@ -48,6 +49,8 @@ class Board:
         self._begin_advance = client.register_script(redis_scripts.BEGIN_ADVANCE)
         self._end_advance = client.register_script(redis_scripts.END_ADVANCE)
         self._report = client.register_script(redis_scripts.REPORT)
+        self._wake = client.register_script(redis_scripts.WAKE)
+        self._pop_awake = client.register_script(redis_scripts.POP_AWAKE)
         self._lead = client.register_script(redis_scripts.LEAD)
         self._resign = client.register_script(redis_scripts.RESIGN)
 
@@ -142,6 +145,12 @@ class Board:
         running = int((entry or b"").startswith(b"leased"))
         return _attempts(starts, errors, drains, running=running)
 
+    def progressed(self, ref: PartRef) -> None:
+        """Forget the earlier runs of a running part: it has got on since."""
+        self._progressed(
+            [self.keys.parts(ref.video_id), self.keys.attempts(ref.video_id)], [field(ref)]
+        )
+
     # Stopping
 
     def request_stop(self, video_id: str) -> None:
@@ -214,6 +223,17 @@ class Board:
         return bool(
             self._end_advance([self.keys.advance(video_id)], [owner, self._advance_ttl(ttl)])
         )
+
+    # Looking again
+
+    def wake(self, video_id: str, after: float) -> None:
+        """Have the video advanced in so many seconds; the earliest of several wishes stands."""
+        self._wake([self.keys.wakes], [video_id, _ms(after)])
+
+    def awake(self) -> list[str]:
+        """Videos that were to be advanced by now, each given out once."""
+        found = self._pop_awake([self.keys.wakes], [_BATCH])
+        return [video_id.decode() for video_id in found]
 
     # Progress
 

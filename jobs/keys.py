@@ -57,6 +57,11 @@ class Keys:
         return f"{self.board}:retries"
 
     @property
+    def wakes(self) -> str:
+        """Sorted set: video to the millisecond at which it is to be advanced."""
+        return f"{self.board}:wakes"
+
+    @property
     def sentinel(self) -> str:
         """There unless Redis was emptied."""
         return f"{self.board}:sentinel"

@@ -100,6 +100,17 @@ return 1
 """
 )
 
+#: KEYS parts, attempts; ARGV field. A running part counts as started once, without a failure.
+PROGRESSED: Final = (
+    _ENTRY
+    + """
+if words(redis.call('HGET', KEYS[1], ARGV[1]))[1] == 'leased' then
+  redis.call('HDEL', KEYS[2], ARGV[1] .. '/errors', ARGV[1] .. '/drains')
+  redis.call('HSET', KEYS[2], ARGV[1] .. '/starts', 1)
+end
+"""
+)
+
 #: KEYS parts, attempts, leases, retries, progress;
 #: ARGV field, member, owner, outcome, pause or '', ttl. 1 if the lease was the owner's.
 RELEASE: Final = (
@@ -214,6 +225,26 @@ end
 redis.call('DEL', KEYS[1])
 return 0
 """
+
+#: KEYS wakes; ARGV video id, pause. An earlier time stands.
+WAKE: Final = (
+    _NOW
+    + """
+local due = now + ARGV[2]
+local known = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or due)
+redis.call('ZADD', KEYS[1], int(math.min(due, known)), ARGV[1])
+"""
+)
+
+#: KEYS wakes; ARGV most. The videos whose time came; they are listed no more.
+POP_AWAKE: Final = (
+    _NOW
+    + """
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now), 'LIMIT', 0, ARGV[1])
+for _, video in ipairs(due) do redis.call('ZREM', KEYS[1], video) end
+return due
+"""
+)
 
 #: KEYS progress, parts; ARGV field, units, ttl. Only of parts that are on their way.
 REPORT: Final = """

@@ -143,7 +143,7 @@ class _Run:
             raise self._stop(child, CanceledError, "the run was canceled")
         if now - self._started > job.deadline:
             raise self._stop(child, DeadlineExceededError, f"not done in {job.deadline:.0f} s")
-        if job.stall is not None and child.exit is None and self._still_for(now) > job.stall:
+        if job.stall is not None and child.exit is None and self._still_for(child, now) > job.stall:
             raise self._stop(child, StalledError, f"no progress for {job.stall:.0f} s")
 
     def _check_sinks(self, child: Child) -> None:
@@ -152,10 +152,13 @@ class _Run:
                 message = f"the output {reader.name} could not be taken ({reader.failure!r})"
                 raise self._stop(child, SinkFailedError, message) from reader.failure
 
-    def _still_for(self, now: float) -> float:
-        """Seconds since the process last got on. Waiting for one of our sinks is not standing."""
+    def _still_for(self, child: Child, now: float) -> float:
+        """Seconds since the process last got on. Waiting for one of our sinks is not standing.
+
+        Nor is decoding what is to be skipped, of which nothing is seen but the processor time.
+        """
         taken = tuple(r.received for r in self._readers if r.name not in self._job.chatter)
-        position = (taken, self._job.position())
+        position = (taken, self._job.position(), int(child.cpu()))
         if position != self._position or any(reader.busy for reader in self._readers):
             self._position, self._moved = position, now
         return now - self._moved

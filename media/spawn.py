@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 _LAUNCH: Final = str(Path(__file__).with_name("launch.py"))
 
 #: Nothing of ours: no credentials, no proxies, no library paths.
@@ -45,6 +47,14 @@ class Child:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self.exit: Exit | None = None
+
+    def cpu(self) -> float:
+        """Processor seconds used so far; 0 where that cannot be told."""
+        try:
+            times = psutil.Process(self._process.pid).cpu_times()
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system)
 
     def poll(self) -> Exit | None:
         """Reap the child if it has ended."""

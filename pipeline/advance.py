@@ -8,7 +8,6 @@ tells what is already on its way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,13 +20,17 @@ from jobs.parts import CLEAN, INSPECT, PartRef, Pool
 from jobs.records import VideoRecord
 from jobs.states import State
 from pipeline.bench import Bench
-from pipeline.errors import PermanentError
+from pipeline.errors import PermanentError, TransientError
 from pipeline.fail import fail
 from pipeline.finish import finish
+from pipeline.problems import explained
 from pipeline.publish import Publisher
 from transcoder.plan import Part, Plan
 
 _LOG = structlog.get_logger(__name__)
+
+#: What errors call the work that is done between parts.
+PUBLISH: Final = "publish"
 
 #: Parts of one video that are queued or worked on at once, so that a long film does not stand
 #: in front of a short clip.
@@ -94,34 +97,34 @@ class Advancer:
         if plan is None or record.state is State.QUEUED:
             self._send(record, INSPECT, Pool.HEAD)
             return
+        ref = PartRef(record.id, record.generation, PUBLISH)
+        # Looked up before the receipts: what ends in between is then on its way, or done, or both.
+        moving = self._moving(record)
         try:
-            state = Publisher(self.bench, record, plan).publish()
-            if state.complete:
-                finish(self.bench, record, plan)
-                return
-        except PermanentError as error:
+            with explained(ref):
+                state = Publisher(self.bench, record, plan).publish()
+                if state.complete:
+                    finish(self.bench, record, plan)
+                    return
+        except (PermanentError, TransientError) as error:
             fail(self.bench, record.id, record.generation, error.problem)
             self._end(self.bench.catalog.load_any(record.id))
             return
-        for part in self._missing(record, plan, state.done):
+        for part in _missing(plan, state.done, moving):
             self._send(record, part.id, Pool.HEAD if part.head else Pool.CPU)
 
-    def _missing(self, record: VideoRecord, plan: Plan, done: frozenset[str]) -> Iterator[Part]:
-        """Parts to send now: neither done nor on their way, up to the window."""
+    def _moving(self, record: VideoRecord) -> frozenset[str]:
+        """Parts of the generation that are queued, worked on, or waiting to be tried again."""
         prefix = f"{record.generation}/"
-        moving = {
-            name.removeprefix(prefix)
-            for name in self.bench.board.parts_in_flight(record.id)
-            if name.startswith(prefix)
-        }
-        free = WINDOW - len(moving)
-        for part in plan.parts:
-            if free <= 0:
-                return
-            if part.id not in done and part.id not in moving:
-                free -= 1
-                yield part
+        names = self.bench.board.parts_in_flight(record.id)
+        return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
     def _send(self, record: VideoRecord, part: str, pool: Pool) -> None:
         ref = PartRef(record.id, record.generation, part)
         self.bench.sender.send(ref, pool, record.priority)
+
+
+def _missing(plan: Plan, done: frozenset[str], moving: frozenset[str]) -> list[Part]:
+    """Parts to send now: neither done nor on their way, up to the window."""
+    idle = [part for part in plan.parts if part.id not in done and part.id not in moving]
+    return idle[: max(0, WINDOW - len(moving - done))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import inf
 from typing import Final
 
 import structlog
@@ -13,6 +12,7 @@ import structlog
 from jobs.ids import new_run_id
 from jobs.parts import PartRef
 from media.command import Command
+from media.errors import FfmpegFailedError
 from media.process import Progress, Sink
 from media.process import run as run_ffmpeg
 from media.safety import input_mapping
@@ -30,6 +30,7 @@ from transcoder.command import (
     audio_plan,
     deadline,
     video_command,
+    video_deadline,
 )
 from transcoder.frames import FrameMeter, FrameReport
 from transcoder.plan import AAC_FRAME, Part, PartKind, Plan
@@ -43,8 +44,13 @@ URL_MARGIN: Final = 600.0
 #: Pre-roll of the second try in seconds, at least: longer than most groups of pictures.
 _LONG_PREROLL: Final = 10.0
 
+#: Pre-roll of the last try: as good as decoding from the start, without the cost in a long film.
+_LONGEST_PREROLL: Final = 300.0
+
 #: Seconds by which a film may be shorter than it says before that is worth a word.
 _CUT_OFF: Final = 1.0
+
+_SILENT: Final = (("tracks_left_out", "A sound track is declared that holds no sound."),)
 
 OnCommit = Callable[[], None]
 
@@ -96,7 +102,7 @@ def next_spot(store: ObjectStore, ref: PartRef, part: Part) -> Spot | None:
 
 
 def _encode_video(shift: Shift) -> None:
-    """Wrong pictures are made once more with a longer pre-roll, then by decoding from the start.
+    """Wrong pictures are made once more with a longer pre-roll, then with a very long one.
 
     What is wrong even then is damage in the source, and is shipped with a warning.
     """
@@ -112,14 +118,15 @@ def _prerolls(plan: Plan, part: Part) -> tuple[float, ...]:
     planned = plan.video.preroll
     if part.stream or part.first == 0:
         return (planned,)
-    return planned, max(2 * planned, _LONG_PREROLL), inf
+    return planned, max(2 * planned, _LONG_PREROLL), max(4 * planned, _LONGEST_PREROLL)
 
 
 def _try_video(shift: Shift, preroll: float, *, strict: bool) -> bool:
     """Encode once; False where the pictures are wrong and ``strict`` says to try again."""
     video = shift.plan.video
     assert video is not None
-    url = _source_url(shift)
+    patience = video_deadline(shift.plan, shift.part, shift.spot.first, preroll)
+    url = _source_url(shift, patience)
     command = video_command(
         shift.plan,
         shift.part,
@@ -149,7 +156,7 @@ def _try_video(shift: Shift, preroll: float, *, strict: bool) -> bool:
 
 def _encode_audio(shift: Shift) -> None:
     audio = audio_plan(shift.plan, shift.part)
-    url = _source_url(shift)
+    url = _source_url(shift, deadline(shift.part))
     command = audio_command(
         shift.plan,
         shift.part,
@@ -168,8 +175,15 @@ def _encode_audio(shift: Shift) -> None:
         label=audio.name,
     )
     with _recorder(shift, [TrackTape(audio.name, segmenter, grid)]) as recorder:
-        cpu = _run(shift, command, recorder, {}, _seconds_done(shift))
-        recorder.finish(cpu=cpu, skew=None, warnings=())
+        try:
+            cpu = _run(shift, command, recorder, {}, _seconds_done(shift))
+        except FfmpegFailedError:
+            # ffmpeg 9 crashes where a track that is declared has no packet.
+            if not segmenter.untouched or shift.run.attempts.errors == 0:
+                raise
+            cpu = 0.0
+        empty = segmenter.untouched and shift.spot.first == 0
+        recorder.finish(cpu=cpu, skew=None, warnings=_SILENT if empty else ())
 
 
 @contextmanager
@@ -208,9 +222,10 @@ def _run(
     return finished.cpu
 
 
-def _source_url(shift: Shift) -> str:
-    lifetime = deadline(shift.part) + URL_MARGIN
-    return shift.bench.store.presign(layout.source(shift.run.ref.video_id), lifetime)
+def _source_url(shift: Shift, patience: float) -> str:
+    """An address of the source that outlives a run of ``patience`` seconds."""
+    key = layout.source(shift.run.ref.video_id)
+    return shift.bench.store.presign(key, patience + URL_MARGIN)
 
 
 def _frames_done(shift: Shift) -> Callable[[Progress], None]:

@@ -21,7 +21,9 @@ def fail(bench: Bench, video_id: str, generation: int, problem: Problem) -> None
         update = {"state": State.ERRORED, "error": problem}
         return record.model_copy(update=update).with_event("errored")
 
-    bench.catalog.update(video_id, errored)
+    before = bench.catalog.load_any(video_id)
+    if bench.catalog.update(video_id, errored) == before:
+        return
     _LOG.error(
         "video_errored",
         video_id=video_id,

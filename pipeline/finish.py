@@ -104,14 +104,16 @@ def write_manifests(
     manifest = mpd(plan, tracks, _thumbnails(receipts))
     write_text(bench.store, record.id, MANIFEST, manifest, DASH_TYPE)
     write_text(bench.store, record.id, MASTER, multivariant(plan, streams))
-    return frozenset(named)
+    pictures = {path for receipt in receipts for path in receipt.objects}
+    return frozenset({MASTER, MANIFEST, *named, *pictures})
 
 
 def remove_unnamed(bench: Bench, record: VideoRecord, named: frozenset[str]) -> None:
     """Remove what runs left that do not count: every part has its receipt, so nobody needs it."""
-    root = layout.play(record.id)
-    infos = bench.store.list(layout.play(record.id, f"{record.generation}/"))
-    orphans = [info.key for info in infos if info.key.removeprefix(root) not in named]
+    root, own = layout.play(record.id), f"{record.generation}/"
+    paths = [info.key.removeprefix(root) for info in bench.store.list(root)]
+    mine = [path for path in paths if path.startswith(own) or "/" not in path]
+    orphans = [root + path for path in mine if path not in named]
     if orphans:
         _LOG.info("orphans_removed", video_id=record.id, objects=len(orphans))
         bench.store.delete(orphans)

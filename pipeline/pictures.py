@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from media.command import Command
-from media.errors import CanceledError, MediaError
+from media.errors import CanceledError
 from media.process import Finished, Sink
 from media.process import run as run_ffmpeg
 from media.safety import input_mapping
@@ -34,7 +34,7 @@ _CACHE: Final = "public, max-age=300"
 _DEADLINE: Final = 300.0
 _URL_LIFETIME: Final = 2 * _DEADLINE + 600.0
 
-#: Errors that may pass are given this many runs before the film goes without pictures.
+#: Runs that may fail, or end their worker, before the film goes without pictures.
 _TRIES: Final = 3
 
 
@@ -45,12 +45,13 @@ def picture(bench: Bench, run: Run, plan: Plan, part: Part) -> None:
     :mod:`storage.errors`.
     """
     try:
-        pictures = make_pictures(_runner(bench, run), _film(bench, run, plan), deadline=_DEADLINE)
-    except (NoPictureError, MediaError) as error:
-        hopeful = isinstance(error, MediaError) and error.transient
-        if isinstance(error, CanceledError) or (hopeful and run.attempts.errors + 1 < _TRIES):
+        pictures = _made(bench, run, plan)
+    except CanceledError:
+        raise
+    except Exception as error:
+        if not isinstance(error, NoPictureError) and run.attempts.errors + 1 < _TRIES:
             raise
-        _LOG.warning("no_pictures", reason=str(error))
+        _LOG.warning("no_pictures", reason=str(error), exc_info=True)
         warning = ("no_pictures", f"There is no poster and no storyboard: {error}")
         receipt = Receipt(part=part.id, run=run.id, host=bench.host, warnings=(warning,))
     else:
@@ -64,6 +65,12 @@ def picture(bench: Bench, run: Run, plan: Plan, part: Part) -> None:
         )
     key = layout.receipt(run.ref.video_id, run.ref.generation, part.id)
     create_document(bench.store, key, receipt.model_dump(mode="json"))
+
+
+def _made(bench: Bench, run: Run, plan: Plan) -> Pictures:
+    if run.attempts.crashes >= _TRIES:
+        raise NoPictureError(f"making them ended {run.attempts.crashes} workers")
+    return make_pictures(_runner(bench, run), _film(bench, run, plan), deadline=_DEADLINE)
 
 
 def _runner(bench: Bench, run: Run) -> Runner:

@@ -31,6 +31,20 @@ def write_text(
     store.put(key, text.encode(), content_type=kind, cache_control=_CACHE)
 
 
+def etag_of(store: ObjectStore, video_id: str, path: str) -> str | None:
+    """The ETag of a playlist below ``play/``; None where it is not there yet."""
+    try:
+        return store.head(layout.play(video_id, path)).etag
+    except NotFoundError:
+        return None
+
+
+def swap_text(store: ObjectStore, video_id: str, path: str, text: str, etag: str | None) -> bool:
+    """Store a playlist unless it is another one than that of ``etag``; False if so."""
+    key, body = layout.play(video_id, path), text.encode()
+    return _stored(store, key, body, etag)
+
+
 def rewrite(
     store: ObjectStore, video_id: str, path: str, change: Callable[[str | None], str]
 ) -> bool:
@@ -46,10 +60,16 @@ def _swap(store: ObjectStore, key: str, change: Callable[[str | None], str]) -> 
     try:
         stored = store.get(key)
     except NotFoundError:
-        body = change(None).encode()
-        return store.create(key, body, content_type=HLS_TYPE, cache_control=_CACHE) is not None
+        return _stored(store, key, change(None).encode(), None)
     body = change(stored.body.decode()).encode()
     if body == stored.body:
         return True
-    etag = store.replace(key, body, stored.etag, content_type=HLS_TYPE, cache_control=_CACHE)
-    return etag is not None
+    return _stored(store, key, body, stored.etag)
+
+
+def _stored(store: ObjectStore, key: str, body: bytes, etag: str | None) -> bool:
+    if etag is None:
+        new = store.create(key, body, content_type=HLS_TYPE, cache_control=_CACHE)
+    else:
+        new = store.replace(key, body, etag, content_type=HLS_TYPE, cache_control=_CACHE)
+    return new is not None

@@ -17,7 +17,7 @@ from jobs.records import Problem, VideoRecord
 from jobs.states import State
 from pipeline.bench import Bench
 from pipeline.errors import PermanentError
-from pipeline.playlists import MASTER, rewrite, write_text
+from pipeline.playlists import MASTER, etag_of, rewrite, swap_text
 from pipeline.published import LaneMark, Published, lanes_of, nameable
 from storage import layout
 from storage.documents import create_document, load_document, replace_document
@@ -65,6 +65,8 @@ class Publisher:
 
         Raises :class:`pipeline.errors.PermanentError` where parts do not fit each other.
         """
+        # Read before anything else: whoever has gone further since then has the last word on it.
+        master = etag_of(self._store, self._record.id, MASTER)
         before, etag = self._load()
         done: set[str] = set()
         marks: list[LaneMark] = []
@@ -73,19 +75,20 @@ class Publisher:
             whole = {part for part, _ in names if not self._plan.part(part).stream}
             done |= whole
             if self._can_wait(lane, mark, whole):
+                self._bench.board.wake(self._record.id, self._plan.target_duration)
                 reached = mark
             else:
                 reached = self._publish_lane(lane, mark, names)
             marks.append(reached)
             done |= set(lane.parts[: reached.parts])
-        self._name(before, etag, tuple(marks))
+        self._name(before, etag, tuple(marks), master)
         complete = all(
             mark.parts == len(lane.parts) for lane, mark in zip(self._lanes, marks, strict=True)
         )
         return Standing(frozenset(done), complete)
 
     def _can_wait(self, lane: Lane, mark: LaneMark, whole: set[str]) -> bool:
-        """Whether the playlists were written a moment ago and will be written again.
+        """Whether the playlists were written a moment ago.
 
         Players do not ask more often than once in a target duration, so that a farm which
         finishes parts faster need not write for each. A lane's last part does not wait, and a
@@ -177,7 +180,9 @@ class Publisher:
         except PlaylistError as error:
             raise PermanentError(_misfit(error)) from error
 
-    def _name(self, before: Published, etag: str, marks: tuple[LaneMark, ...]) -> None:
+    def _name(
+        self, before: Published, etag: str, marks: tuple[LaneMark, ...], master: str | None
+    ) -> None:
         codecs = nameable(self._lanes, marks)
         named = tuple(sorted(codecs))
         if named != before.named:
@@ -186,7 +191,8 @@ class Publisher:
                 for track, codec in codecs.items()
             }
             text = multivariant(self._plan, streams)
-            write_text(self._store, self._record.id, MASTER, text)
+            if not swap_text(self._store, self._record.id, MASTER, text, master):
+                return
             self._bench.catalog.update(self._record.id, self._playable)
         after = Published(marks=marks, named=named)
         if after != before:

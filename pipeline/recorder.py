@@ -172,17 +172,27 @@ class PartRecorder:
             )
             with self._lock:
                 tape.stored[order] = (segment, cut.samples)
-                self._commit_ready()
+                committed = self._commit_ready()
+            if committed:
+                self._on_commit()
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that feeds
             self._failure = self._failure or error
         finally:
             tape.gate.release()
 
-    def _commit_ready(self) -> None:
-        every = self._stint.every
-        while every is not None and min(tape.ready() for tape in self._tapes) >= every:
-            self._commit([every] * len(self._tapes), last=False)
-            self._on_commit()
+    def _commit_ready(self) -> bool:
+        """Commit the checkpoints that are whole; whether there was one.
+
+        The very first is one segment, because a viewer may be waiting for it.
+        """
+        before = self._checkpoint
+        while (wanted := self._wanted()) and min(t.ready() for t in self._tapes) >= wanted:
+            self._commit([wanted] * len(self._tapes), last=False)
+        return self._checkpoint > before
+
+    def _wanted(self) -> int | None:
+        """Segments of the next checkpoint; None where there is but one receipt."""
+        return 1 if self._stint.every and self._checkpoint == 0 else self._stint.every
 
     def _commit(
         self,

@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 
 from jobs.board import Board
 from jobs.ids import new_run_id
-from jobs.leases import Ending, Lease
+from jobs.leases import Attempts, Ending, Lease
 from jobs.parts import PartRef, Pool, Priority
 from jobs.send import QueueUnavailableError, Sender
 from pipeline.keeper import Keeper
@@ -73,6 +73,7 @@ class Runner:
 
     def _work(self, lease: Lease, queue: str) -> None:
         run = Run(lease.ref, lease.owner, lease.attempts, self._reporter(lease.ref))
+        run.progressed = lambda: self._progressed(run)
         started = self._monotonic()
         _LOG.info("part_started", attempt=lease.attempts.starts)
         self._presence.busy(str(lease.ref))
@@ -84,6 +85,13 @@ class Runner:
             self._presence.busy(None)
         seconds = round(self._monotonic() - started, 3)
         _LOG.info("part_ended", outcome=type(outcome).__name__.lower(), seconds=seconds)
+
+    def _progressed(self, run: Run) -> None:
+        run.attempts = Attempts(starts=1)
+        try:
+            self._board.progressed(run.ref)
+        except redis.RedisError as error:
+            _LOG.debug("attempts_not_reset", error=str(error))
 
     def _handle(self, run: Run) -> Outcome:
         with self._lock:
@@ -106,17 +114,18 @@ class Runner:
             _LOG.info("part_stopped", reason=run.reason, exc_info=True)
             return Done()
         timings = self._board.timings
-        doubled = timings.retry_first * 2.0 ** min(run.attempts.errors, 16)
+        failures = run.attempts.errors + run.attempts.drains
+        doubled = timings.retry_first * 2.0 ** min(failures, 16)
         pause = min(timings.retry_longest, doubled) * (0.5 + self._jitter())
         _LOG.exception("part_failed_unforeseen", retry_in=round(pause, 3))
-        return Retry(pause, "unforeseen")
+        return Retry(pause, "unforeseen", counted=False)
 
     def _settle(self, lease: Lease, outcome: Outcome, queue: str) -> None:
         match outcome:
             case Done():
                 self._release(lease, "done")
             case Retry():
-                self._release(lease, "error", outcome.after)
+                self._release(lease, "error" if outcome.counted else "drain", outcome.after)
             case Drained():
                 self._release(lease, "drain")
                 self._send_again(lease.ref, queue)

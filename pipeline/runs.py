@@ -24,6 +24,8 @@ class Run:
     attempts: Attempts
     #: Takes the units done so far; may be called as often as convenient, and never fails.
     report: Callable[[float], None] = lambda done: None  # noqa: ARG005
+    #: To be called when the part has got on for good: earlier errors and crashes are forgotten.
+    progressed: Callable[[], None] = lambda: None
     cancel: Event = field(default_factory=Event)
     reason: Reason | None = None
 
@@ -41,10 +43,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """An error that may pass: the part is sent again after so many seconds."""
+    """The part is sent again after so many seconds.
+
+    ``counted`` says whether that was an error of the part: waiting and outages are not.
+    """
 
     after: float
     reason: str
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,8 @@ class Sweeper:
         self._monotonic = monotonic
         self._stalled: dict[str, _Stalled] = {}
         self._leading = False
+        #: Whether the live record may lack parts of videos that it knows.
+        self._distrust = False
         self._inbox_at = 0.0
 
     def run(self, stop: Event) -> None:
@@ -92,6 +94,8 @@ class Sweeper:
             return
         self._wake(self._board.expired(), "lease_lapsed")
         self._wake(self._board.due(), "retry_due")
+        for video_id in self._board.awake():
+            self._note(video_id)
         self._check_sentinel()
         if self._monotonic() >= self._inbox_at:
             self._sweep_inbox()
@@ -119,6 +123,7 @@ class Sweeper:
         if self._board.sentinel_lost():
             _LOG.info("live_record_empty", cause="Redis is new, or was emptied")
             self._board.plant_sentinel()
+            self._distrust = True
             self._inbox_at = self._monotonic() + self._board.timings.resume_after
 
     def _sweep_inbox(self) -> None:
@@ -133,6 +138,7 @@ class Sweeper:
         except Exception:  # noqa: BLE001 - an outage of storage, whatever it raises
             _LOG.exception("inbox_unreadable")
             return
+        self._distrust = False
         self._inbox_at = self._monotonic() + self._board.timings.inbox_every
 
     def _keep_house(self) -> None:
@@ -146,7 +152,7 @@ class Sweeper:
         for video_id, moving in zip(video_ids, self._board.in_flight(video_ids), strict=True):
             if moving:
                 self._wake(self._board.lost(video_id), "message_lost")
-            else:
+            if self._distrust or not moving:
                 self._note(video_id)
 
     def _advance_stalled(self) -> None:

@@ -10,10 +10,10 @@ from typing import Final
 import redis
 import structlog
 
-from catalog.errors import UnknownVideoError
+from catalog.errors import CatalogError, UnknownVideoError
 from catalog.videos import is_terminal
 from jobs.parts import CLEAN, INSPECT, PartRef
-from jobs.records import Problem, VideoRecord
+from jobs.records import Problem
 from jobs.send import QueueUnavailableError
 from jobs.states import State
 from pipeline.advance import Advancer
@@ -27,7 +27,7 @@ from pipeline.pictures import picture
 from pipeline.problems import explained
 from pipeline.runs import Done, Drained, Outcome, Retry, Run
 from storage.errors import StorageError
-from transcoder.plan import PartKind
+from transcoder.plan import PICTURES, PartKind
 
 _LOG = structlog.get_logger(__name__)
 
@@ -53,44 +53,50 @@ class Workshop:
 
         Only outages of storage and Redis are raised; the runner tries the message again.
         """
-        record = self._current(run.ref)
-        if record is None:
+        if self._is_stale(run.ref):
             return Done()
-        if run.attempts.crashes >= MAX_CRASHES:
+        if run.attempts.crashes >= MAX_CRASHES and run.ref.part != PICTURES:
             self._fail(run, _quarantined(run))
         else:
-            outcome = self._attempt(run, record)
+            outcome = self._attempt(run)
             if outcome is not None:
                 return outcome
         self.advancer.advance(run.ref.video_id)
         return Done()
 
-    def _current(self, ref: PartRef) -> VideoRecord | None:
-        """The record, unless the message has been overtaken by events."""
+    def _is_stale(self, ref: PartRef) -> bool:
+        """Whether the message has been overtaken by events."""
         try:
             record = self.bench.catalog.load_any(ref.video_id)
         except UnknownVideoError:
-            return None
-        wanted = ref.part == CLEAN
-        if record.state is State.DELETING:
-            return record if wanted else None
-        stale = wanted or is_terminal(record) or record.generation != ref.generation
-        return None if stale else record
+            return True
+        if ref.part == CLEAN or record.state is State.DELETING:
+            return not (ref.part == CLEAN and record.state is State.DELETING)
+        return is_terminal(record) or record.generation != ref.generation
 
-    def _attempt(self, run: Run, record: VideoRecord) -> Outcome | None:
+    def _attempt(self, run: Run) -> Outcome | None:
         """What to tell the runner, or None when the video is to be moved on."""
         try:
             with explained(run.ref):
-                return self._step(run, record)
+                return self._step(run)
         except SupersededError as error:
             _LOG.info("part_superseded", reason=str(error))
-        except PermanentError as error:
-            self._fail(run, error.problem)
-        except TransientError as error:
-            return self._again(run, error)
+            if run.reason is None:
+                # Somebody was ahead; what is left of the part may be nobody's now.
+                return Retry(_FIRST_PAUSE, "superseded", counted=False)
+        except (PermanentError, TransientError) as error:
+            if run.reason is None:
+                return self._failed(run, error)
+            _LOG.info("part_stopped", reason=run.reason, error=str(error))
         return Drained() if run.reason == "drain" else None
 
-    def _step(self, run: Run, record: VideoRecord) -> Outcome | None:
+    def _failed(self, run: Run, error: PermanentError | TransientError) -> Outcome | None:
+        if isinstance(error, TransientError):
+            return self._again(run, error)
+        self._fail(run, error.problem)
+        return None
+
+    def _step(self, run: Run) -> Outcome | None:
         if run.ref.part == CLEAN:
             return clean(self.bench, run.ref)
         if run.ref.part == INSPECT:
@@ -98,19 +104,20 @@ class Workshop:
             return None
         plan = self.bench.plans.of(run.ref)
         if plan is None:
-            raise SupersededError("the generation has no plan")
+            return None
         part = plan.part(run.ref.part)
         if part.kind is PartKind.PICTURES:
             picture(self.bench, run, plan, part)
         else:
-            encode(self.bench, run, plan, part, lambda: self._publish(record.id))
+            encode(self.bench, run, plan, part, lambda: self._committed(run))
         return None
 
-    def _publish(self, video_id: str) -> None:
+    def _committed(self, run: Run) -> None:
         """Show viewers a checkpoint; the encoding goes on whether or not that works."""
+        run.progressed()
         try:
-            self.advancer.advance(video_id)
-        except (StorageError, redis.RedisError, QueueUnavailableError) as error:
+            self.advancer.advance(run.ref.video_id)
+        except (StorageError, CatalogError, redis.RedisError, QueueUnavailableError) as error:
             _LOG.warning("checkpoint_not_published", error=str(error))
 
     def _again(self, run: Run, error: TransientError) -> Outcome | None:

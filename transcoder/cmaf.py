@@ -94,6 +94,11 @@ class Segmenter:
         """Ticks by which presentation lies before decode time: an audio encoder's priming."""
         return self._delay
 
+    @property
+    def untouched(self) -> bool:
+        """Whether the encoder has not written one byte."""
+        return self._reader.untouched
+
     def feed(self, data: bytes) -> list[CutSegment]:
         """The segments that ``data`` completes. Raises :class:`FragmentError`."""
         cuts: list[CutSegment] = []
@@ -105,7 +110,12 @@ class Segmenter:
         return cuts
 
     def finish(self) -> list[CutSegment]:
-        """The last segment, if one was begun. Raises :class:`FragmentError` if it was cut short."""
+        """The last segment, if one was begun. Raises :class:`FragmentError` if it was cut short.
+
+        An encoder that was given nothing to encode writes nothing.
+        """
+        if self.untouched:
+            return []
         self._reader.close()
         return self._flush()
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import ffmpeg
 
 from media.command import SINK, Command
+from transcoder.cost import skipping_cost
 from transcoder.filters import ladder, on_grid
 from transcoder.plan import AAC_FRAME, AudioPlan, Part, Plan, Rung, VideoPlan
 
@@ -99,7 +100,8 @@ def video_command(
         )
         for rung, stream in zip(rungs, pictures, strict=True)
     ]
-    return _command(outputs, part)
+    arguments = ffmpeg.get_args(ffmpeg.merge_outputs(*outputs))
+    return Command(tuple(arguments), video_deadline(plan, part, begin, preroll))
 
 
 def audio_command(
@@ -129,6 +131,14 @@ def audio_command(
 def deadline(part: Part) -> float:
     """Seconds after which a run of ``part`` has failed, on a slow machine with others at work."""
     return _START + _PATIENCE * part.cost
+
+
+def video_deadline(plan: Plan, part: Part, first: int, preroll: float | None) -> float:
+    """The same for pictures from ``first`` on, with all that is decoded to get there."""
+    video = _video(plan)
+    early = video.preroll if preroll is None else preroll
+    skipped = first if part.stream else min(float(first), early * float(video.rate))
+    return deadline(part) + _PATIENCE * skipping_cost(video, skipped)
 
 
 def audio_cut(audio: AudioPlan, first: int) -> AudioCut:

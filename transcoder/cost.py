@@ -47,7 +47,12 @@ def video_cost(video: VideoPlan, rungs: Iterable[Rung], frames: float, skipped: 
     each = sum(sizes) * _PRESETS[video.preset] / _ENCODE + source / _DECODE
     each += max(sizes) / _TONE_MAP if video.tone_map else 0.0
     each += source / _DEINTERLACE if video.deinterlace else 0.0
-    return _START + frames * each + skipped * source / _DECODE
+    return _START + frames * each + skipping_cost(video, skipped)
+
+
+def skipping_cost(video: VideoPlan, frames: float) -> float:
+    """Seconds for ``frames`` that are decoded and thrown away."""
+    return frames * video.width * video.height / _DECODE
 
 
 def audio_cost(seconds: float) -> float:

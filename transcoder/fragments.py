@@ -82,6 +82,11 @@ class FragmentReader:
             made += self._take(*box)
         return made
 
+    @property
+    def untouched(self) -> bool:
+        """Whether not one byte has come."""
+        return self._offset == 0 and not self._buffer
+
     def close(self) -> None:
         """Note the end of the pipe. Raises :class:`FragmentError` if it came inside a fragment."""
         if self._buffer or self._moof:

@@ -109,10 +109,9 @@ def _variants(
 
 
 def _first_first(entries: Sequence[tuple[int, list[str]]]) -> list[str]:
-    """The variant to begin with, then the others from the best to the least."""
-    ordered = sorted(entries, key=lambda entry: -entry[0])
-    first = next((e for e in ordered if e[0] <= _FIRST_BANDWIDTH), ordered[-1])
-    return [*first[1], *(line for e in ordered if e is not first for line in e[1])]
+    """The variant to begin with, then the others from the largest to the smallest."""
+    first = next((e for e in entries if e[0] <= _FIRST_BANDWIDTH), entries[-1])
+    return [*first[1], *(line for e in entries if e is not first for line in e[1])]
 
 
 def _variant(stream: Stream, bandwidth: Bandwidth, codecs: list[str], *more: str) -> list[str]:

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Final
 
 from transcoder.cost import audio_cost, video_cost
-from transcoder.plan import AAC_FRAME, AudioPlan, Lane, Part, PartKind, Rung, VideoPlan
+from transcoder.plan import AAC_FRAME, PICTURES, AudioPlan, Lane, Part, PartKind, Rung, VideoPlan
 from transcoder.profile import VideoProfile
 from transcoder.timeline import Chunk, chunk_size, chunks
 
@@ -83,7 +83,7 @@ def pictures_part(video: VideoPlan, most: float) -> Part:
     """The poster and the storyboards."""
     frames = video.frames if video.frames is not None else most * float(video.rate)
     cost = video_cost(video, video.rungs[-1:], frames / _KEY_FRAMES, 0)
-    return Part(id="pictures", kind=PartKind.PICTURES, cost=cost)
+    return Part(id=PICTURES, kind=PartKind.PICTURES, cost=cost)
 
 
 def _groups(video: VideoPlan) -> tuple[tuple[Rung, ...], ...]:

@@ -108,6 +108,10 @@ class AudioPlan(Frozen):
     duration: float | None
 
 
+#: The part that makes the poster and the storyboard; a film without them is still a film.
+PICTURES: Final = "pictures"
+
+
 class PartKind(StrEnum):
     """What a part does."""
 
