@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,16 +12,28 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSteps:
-    """How far a stop has been asked for."""
+    """How far a stop has been asked for.
+
+    Plain numbers, to be looked at now and then: a handler that takes a lock, as setting an event
+    does, could meet the main thread holding it.
+    """
 
     def __init__(self) -> None:
-        #: Set by the first signal, and by the second.
-        self.drain = threading.Event()
-        self.now = threading.Event()
+        self._asked = 0
+
+    @property
+    def drain(self) -> bool:
+        """Whether a first step was asked for."""
+        return self._asked >= 1
+
+    @property
+    def now(self) -> bool:
+        """Whether a second one was."""
+        return self._asked >= 2
 
     def ask(self) -> None:
         """Go one step further."""
-        (self.now if self.drain.is_set() else self.drain).set()
+        self._asked += 1
 
     @classmethod
     @contextmanager

@@ -35,6 +35,8 @@ _TICK: Final = 1.0
 _GLANCE: Final = 0.1
 #: Seconds for the API to answer for the first time.
 _API_START: Final = 60.0
+#: Seconds before a sweeper that failed is replaced.
+_SWEEP_AGAIN: Final = 5.0
 #: Seconds for workers that were told to give back what they have.
 _RELEASE: Final = 15.0
 
@@ -68,7 +70,7 @@ class Supervisor:
         """Start the API and return once it answers. Raises :class:`StartError`."""
         self._target.scale(API, 1)
         answered = self._await(self._api_answers, _API_START, give_up=self._api_failed)
-        if not answered and not self._stop.drain.is_set():
+        if not answered and not self._stop.drain:
             raise StartError(
                 f"The API at {self._settings.address} did not come up; its log above says why."
             )
@@ -76,9 +78,9 @@ class Supervisor:
     def run(self) -> None:
         """Keep everything running until the first step of a stop."""
         self._sweep.start()
-        while not self._stop.drain.is_set():
+        while not self._stop.drain:
             self._tick()
-            self._stop.drain.wait(_TICK)
+            self._await(lambda: self._stop.drain, _TICK)
 
     def busy(self) -> int:
         """How many workers of this host have a part in work, as far as is known."""
@@ -88,7 +90,7 @@ class Supervisor:
         """Let the workers finish, or at the second step or after ``drain_timeout`` not."""
         self._sweep_end.set()
         self._target.drain()
-        if not self._await(self._is_empty, self._settings.drain_timeout, self._stop.now.is_set):
+        if not self._await(self._is_empty, self._settings.drain_timeout, lambda: self._stop.now):
             self._target.release()
             if not self._await(self._is_empty, _RELEASE):
                 log.warning("processes_killed", count=self._target.running())
@@ -149,7 +151,13 @@ class Supervisor:
         return frozenset(each.pid for each in workers if each.host == host and each.part)
 
     def _run_sweeper(self) -> None:
-        wiring.sweeper(self._settings).run(self._sweep_end)
+        """Sweep until the end, however often a sweeper fails: it is the net under everything."""
+        while not self._sweep_end.is_set():
+            try:
+                wiring.sweeper(self._settings).run(self._sweep_end)
+            except Exception:  # noqa: BLE001
+                log.exception("sweeper_failed")
+                self._sweep_end.wait(_SWEEP_AGAIN)
 
     def _api_answers(self) -> bool:
         url = f"{self._settings.address}/readyz"
@@ -159,7 +167,7 @@ class Supervisor:
             return False
 
     def _api_failed(self) -> bool:
-        return self._stop.drain.is_set() or self._target.quick_deaths(API) > 0
+        return self._stop.drain or self._target.quick_deaths(API) > 0
 
     def _is_empty(self) -> bool:
         self._target.tend()

@@ -35,7 +35,7 @@ def main(
     def handle(run: Run) -> Outcome:
         part = run.ref.part
         tell("start", part)
-        if part.startswith("failing") and not run.attempts.errors:
+        if part.startswith("failing") and run.attempts.starts == 1:
             raise ValueError("as the test wants it")
         run.report(1.0)
         if part.startswith("deaf"):
