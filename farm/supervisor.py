@@ -155,7 +155,7 @@ class Supervisor:
         while not self._sweep_end.is_set():
             try:
                 wiring.sweeper(self._settings).run(self._sweep_end)
-            except Exception:  # noqa: BLE001
+            except Exception:
                 log.exception("sweeper_failed")
                 self._sweep_end.wait(_SWEEP_AGAIN)
 
