@@ -47,6 +47,9 @@ DELETE_BATCH = 1000
 CONFLICT_TRIES = 6
 OCTETS = "application/octet-stream"
 
+#: Seconds; a signature of version 4 is good for no longer.
+_LONGEST_URL = 7 * 86_400
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -211,12 +214,15 @@ class ObjectStore:
             self._delete_batch(batch)
 
     def presign(self, key: str, expires: float) -> str:
-        """A URL that reads the object for ``expires`` seconds. It carries a signature: a secret."""
+        """A URL that reads the object for ``expires`` seconds, a week at the most as S3 has it.
+
+        It carries a signature: a secret.
+        """
         with self._translated("Presign", key):
             return self._s3.generate_presigned_url(
                 "get_object",
                 Params={"Bucket": self.bucket, "Key": self._full(key)},
-                ExpiresIn=int(expires),
+                ExpiresIn=min(int(expires), _LONGEST_URL),
             )
 
     def multipart(self, key: str, *, content_type: str = OCTETS) -> MultipartUpload:
