@@ -30,6 +30,16 @@ upload: setup ## Upload FILE=clip.mp4 to the running farm and wait until it is r
 status: setup ## List the videos of the running farm
 	@$(REELFARM) ls
 
+.PHONY: cancel
+cancel: setup ## Stop working on the video with this ID=…
+	@test -n "$$ID" || { echo 'Say which video: make cancel ID=…' >&2; exit 2; }
+	@$(REELFARM) cancel "$$ID"
+
+.PHONY: retry
+retry: setup ## Make the video with this ID=… anew, keeping what is finished
+	@test -n "$$ID" || { echo 'Say which video: make retry ID=…' >&2; exit 2; }
+	@$(REELFARM) retry "$$ID" --wait
+
 .PHONY: worker
 worker: setup ## Run more workers; they need the S3 and Redis settings of the farm
 	@$(REELFARM) worker

@@ -5,22 +5,27 @@ was promised to anybody or an entry from which the sweeper finishes the work:
 
 * accept: inbox ``receiving`` → bytes → record → inbox ``accepted`` → (answer)
 * end:    record with its event → index entry → inbox entry goes
+* cancel: the same; the work is told to stop, and no longer counts
+* retry:  inbox entry of the next generation → record becomes ``queued`` → (answer)
 * delete: trash entry → record becomes a tombstone → (answer) → bytes go → tombstone entry
           → trash entry goes → (a day later) record and tombstone entry go
 
 A separate trash entry keeps a deletion from racing the end of the same video's work: both would
-otherwise rewrite one inbox entry, and deletes cannot be made conditional everywhere.
+otherwise rewrite one inbox entry, and deletes cannot be made conditional everywhere. For the same
+reason every generation has an inbox entry of its own: the late end of one cannot remove the next.
+An index entry says that a video was terminal once; a retried one keeps it, and the record decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from itertools import groupby
+from typing import Any, Final
 
 from catalog.errors import ContendedError, UnknownVideoError, UploadExpiredError
 from jobs.records import InboxEntry, VideoRecord
-from jobs.states import TERMINAL, State, check_transition
+from jobs.states import TERMINAL, TRANSITIONS, State, check_transition
 from storage import layout
 from storage.documents import create_document, load_document, replace_document
 from storage.errors import NotFoundError
@@ -31,6 +36,16 @@ _TRIES: Final = 20
 
 #: Seconds a tombstone outlives the bytes: longer than any presigned URL is good for.
 TOMBSTONE: Final = 24 * 3600.0
+
+#: What is said of a generation, and not yet true of the next. What is published stays in its place
+#: until the next generation has something to show.
+_UNDONE: Final[dict[str, Any]] = {
+    "playable": False,
+    "playable_at": None,
+    "ready_at": None,
+    "error": None,
+    "warnings": (),
+}
 
 
 def utc_now() -> datetime:
@@ -129,10 +144,41 @@ class Catalog:
                 return changed
         raise ContendedError(key, _TRIES)
 
-    def settle(self, video_id: str) -> None:
-        """List a terminal video in the index and take it off the to-do list."""
+    def settle(self, video_id: str, generation: int = 1) -> None:
+        """List a video terminal in ``generation`` in the index and take it off the to-do list."""
         self._store.put(layout.index(video_id), b"")
-        self._store.delete([layout.inbox(video_id)])
+        generations = range(1, generation + 1)
+        self._store.delete([layout.inbox(video_id, each) for each in generations])
+
+    def cancel(self, video_id: str) -> VideoRecord:
+        """End a video that waits or is being worked on; what was published stays.
+
+        Raises :class:`jobs.states.IllegalTransitionError`, :class:`UnknownVideoError`.
+        """
+        return self.update(video_id, self._canceled)
+
+    def retry(self, video_id: str) -> VideoRecord:
+        """Begin the next generation of a video that errored or was canceled.
+
+        The inbox entry comes first: cut off behind it, :meth:`resumed` goes on. Raises
+        :class:`jobs.states.IllegalTransitionError`, :class:`UnknownVideoError`.
+        """
+        record = self.load(video_id)
+        check_transition(video_id, record.state, State.QUEUED)
+        entry = InboxEntry(state="accepted").model_dump(mode="json")
+        create_document(self._store, layout.inbox(video_id, record.generation + 1), entry)
+        return self._renew(record)
+
+    def resumed(self, record: VideoRecord) -> VideoRecord:
+        """The record, after a retry of it that was cut off has been carried out."""
+        if State.QUEUED not in TRANSITIONS[record.state]:
+            return record
+        if self.entry(record.id, record.generation + 1) is None:
+            return record
+        try:
+            return self._renew(record)
+        except UnknownVideoError:
+            return self.load_any(record.id)
 
     def delete(self, video_id: str) -> VideoRecord:
         """Promise the removal: from now on nothing is served, and the bytes will go.
@@ -145,7 +191,8 @@ class Catalog:
 
     def inbox(self) -> Iterator[str]:
         """Ids of videos that are not terminal, or not yet seen to be; oldest first."""
-        return (layout.inbox_id(info.key) for info in self._store.list(layout.INBOX))
+        ids = (layout.inbox_id(info.key) for info in self._store.list(layout.INBOX))
+        return (video_id for video_id, _ in groupby(ids))
 
     def trash(self) -> Iterator[str]:
         """Ids of videos whose removal was promised and is not finished, made tombstones by now."""
@@ -158,10 +205,10 @@ class Catalog:
             else:
                 yield video_id
 
-    def entry(self, video_id: str) -> InboxEntry | None:
-        """The video's line of the to-do list."""
+    def entry(self, video_id: str, generation: int = 1) -> InboxEntry | None:
+        """The line of the to-do list for a generation of the video."""
         try:
-            payload, _ = load_document(self._store, layout.inbox(video_id))
+            payload, _ = load_document(self._store, layout.inbox(video_id, generation))
         except NotFoundError:
             return None
         return InboxEntry.model_validate(payload)
@@ -189,7 +236,8 @@ class Catalog:
         """
         while self.remove_objects(video_id):
             pass
-        self._store.delete([layout.index(video_id), layout.inbox(video_id)])
+        entries = [info.key for info in self._store.list(f"{layout.INBOX}{video_id}")]
+        self._store.delete([layout.index(video_id), *entries])
         until = int(self._after(self._tombstone).timestamp())
         self._store.put(layout.tombstone(video_id, until), b"")
         self._store.delete([layout.trash(video_id)])
@@ -224,6 +272,24 @@ class Catalog:
     def _bury(self, video_id: str) -> VideoRecord:
         tombstone = {"state": State.DELETING, "playable": False}
         return self.update(video_id, lambda record: record.model_copy(update=tombstone))
+
+    def _canceled(self, record: VideoRecord) -> VideoRecord:
+        if record.state is State.DELETING:
+            raise UnknownVideoError(record.id)
+        check_transition(record.id, record.state, State.CANCELED)
+        canceled = record.model_copy(update={"state": State.CANCELED})
+        return canceled.with_event("canceled", self._clock())
+
+    def _renew(self, seen: VideoRecord) -> VideoRecord:
+        def renewed(record: VideoRecord) -> VideoRecord:
+            if record.state is State.DELETING:
+                raise UnknownVideoError(record.id)
+            if record.generation != seen.generation:
+                return record
+            update = {"state": State.QUEUED, "generation": seen.generation + 1, **_UNDONE}
+            return record.model_copy(update=update).with_event("retried", self._clock())
+
+        return self.update(seen.id, renewed)
 
     def _after(self, seconds: float) -> datetime:
         return self._clock() + timedelta(seconds=seconds)

@@ -172,6 +172,38 @@ def show(video_id: VideoId, url: Url = None, as_json: Json = False) -> None:
 
 
 @app.command()
+def cancel(video_id: VideoId, url: Url = None, as_json: Json = False) -> None:
+    """Stop working on a video; what is published of it stays."""
+    display = Display(as_json=as_json)
+    with _client(url) as client:
+        video = client.cancel(video_id)
+    if as_json:
+        display.document(video)
+    display.line(f"{video_id} is canceled")
+
+
+@app.command()
+def retry(
+    video_id: VideoId,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is ready.")] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Make a video anew that errored or was canceled, keeping the parts that are finished.
+
+    With --wait the status is 1 unless it becomes ready.
+    """
+    display = Display(as_json=as_json)
+    with _client(url) as client:
+        videos = [client.retry(video_id)]
+        if wait:
+            videos = watch.encode(client, [video_id], display)
+    _show(display, videos[0], brief=not wait)
+    if wait and not watch.outcome(videos):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def delete(video_id: VideoId, url: Url = None, as_json: Json = False) -> None:
     """Delete a video and everything made of it."""
     display = Display(as_json=as_json)

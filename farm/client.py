@@ -60,6 +60,14 @@ class Client:
         parameters = {key: value for key, value in options.items() if value is not None}
         return self._json("GET", "/v1/videos", params=parameters)
 
+    def cancel(self, video_id: str) -> Video:
+        """End a video that is waiting or being worked on."""
+        return self._json("POST", f"/v1/videos/{video_id}/cancel")
+
+    def retry(self, video_id: str) -> Video:
+        """Have a video made anew that errored or was canceled."""
+        return self._json("POST", f"/v1/videos/{video_id}/retry")
+
     def delete(self, video_id: str) -> None:
         """Delete a video."""
         self._send("DELETE", f"/v1/videos/{video_id}")

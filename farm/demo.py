@@ -67,8 +67,14 @@ def run_demo(settings: Settings, file: Path | None, display: Display) -> bool:
 
 
 def _fresh_log(log: Path) -> Path:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.unlink(missing_ok=True)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"{log} cannot be written: {error.strerror}.\n"
+            "Check the directory's permissions, or set REELFARM_DATA_DIR to another one."
+        ) from error
     return log
 
 

@@ -6,6 +6,7 @@ publishing the same part, and an S3 that accepts the header and ignores it looks
 
 from __future__ import annotations
 
+import os
 import platform
 import secrets
 import shutil
@@ -99,6 +100,11 @@ def _profile(settings: Settings) -> Check:
 
 def _disk(data_dir: Path) -> Check:
     place = next(p for p in (data_dir.absolute(), *data_dir.absolute().parents) if p.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        return Check(
+            "disk", "fail", f"{data_dir} cannot be written: {place} does not let us",
+            "Set REELFARM_DATA_DIR to a directory of yours.",
+        )  # fmt: skip
     free = shutil.disk_usage(place).free
     if free >= _DISK_LOW:
         return Check("disk", "ok", f"{bytes_text(free)} free at {place}")

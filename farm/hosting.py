@@ -45,7 +45,8 @@ def run_farm(settings: Settings, display: Display, *, tied: bool = False) -> Non
         note = running.here(settings.address, connections.as_settings(servers))
         running.announce(settings.data_dir, note)
         stack.callback(running.withdraw, settings.data_dir)
-        _greet(settings, display)
+        if not stop.drain:
+            _greet(settings, display)
         supervisor.run()
         _say_goodbye(supervisor, display)
 

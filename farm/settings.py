@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -28,6 +28,21 @@ NONE = "null"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
+def _begins_with(*schemes: str) -> AfterValidator:
+    """The rule that a URL is one of these; its value, which may hold a password, is not told."""
+
+    def check(url: str) -> str:
+        if not url.startswith(schemes):
+            raise ValueError(f"it has to begin with {' or '.join(schemes)}")
+        return url
+
+    return AfterValidator(check)
+
+
+_HttpUrl = Annotated[str, _begins_with("http://", "https://")]
+_RedisUrl = Annotated[str, _begins_with("redis://", "rediss://", "unix://")]
+
+
 class Settings(BaseSettings):
     """Every setting. ``None`` for an endpoint or URL means: start the embedded part."""
 
@@ -42,7 +57,7 @@ class Settings(BaseSettings):
     #: Everything a run leaves on this machine.
     data_dir: Path = Path(".reelfarm")
 
-    s3_endpoint: str | None = None
+    s3_endpoint: _HttpUrl | None = None
     s3_region: str = "us-east-1"
     s3_bucket: str = "reelfarm"
     s3_prefix: str = ""
@@ -53,13 +68,13 @@ class Settings(BaseSettings):
     #: True where ``s3_endpoint`` is left out on purpose because the storage is AWS itself.
     s3_aws: bool = False
 
-    redis_url: str | None = None
+    redis_url: _RedisUrl | None = None
     namespace: str = "reelfarm"
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     #: What playback URLs begin with; None for what the request was sent to.
-    public_url: str | None = None
+    public_url: _HttpUrl | None = None
     #: Where the commands that talk to a farm find it; None for the one running here.
     url: str | None = None
     #: Without one, only loopback addresses are served.
@@ -150,8 +165,8 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
         name = ".".join(str(part) for part in problem["loc"])
-        said = (
-            "there is no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
-        )
+        unknown = problem["type"] == "extra_forbidden"
+        said = "there is no such setting" if unknown else problem["msg"]
+        said = said.removeprefix("Value error, ")
         lines.append(f"{name} ({PREFIX}{name.upper()} or {FILE}): {said}")
     return "The settings will not do.\n  " + "\n  ".join(lines)

@@ -35,6 +35,8 @@ _TICK: Final = 1.0
 _GLANCE: Final = 0.1
 #: Seconds for the API to answer for the first time.
 _API_START: Final = 60.0
+#: Seconds for it to say whether it is ready; its own checks may take five.
+_READY: Final = 6.0
 #: Seconds before a sweeper that failed is replaced.
 _SWEEP_AGAIN: Final = 5.0
 #: Seconds for workers that were told to give back what they have.
@@ -63,6 +65,8 @@ class Supervisor:
         self._target = LocalTarget(starter(environment(settings)), clock, self._is_busy)
         self._scaler = Scaler(pools, self._target, self._demand, clock)
         self._redis_failed = False
+        #: What the API said that it lacks, when last asked.
+        self._unready: str | None = None
         self._sweep_end = threading.Event()
         self._sweep = threading.Thread(target=self._run_sweeper, name="sweeper", daemon=True)
 
@@ -72,7 +76,8 @@ class Supervisor:
         answered = self._await(self._api_answers, _API_START, give_up=self._api_failed)
         if not answered and not self._stop.drain:
             raise StartError(
-                f"The API at {self._settings.address} did not come up; its log above says why."
+                f"The API at {self._settings.address} did not come up: "
+                f"{self._unready or 'its log above says why'}."
             )
 
     def run(self) -> None:
@@ -162,9 +167,11 @@ class Supervisor:
     def _api_answers(self) -> bool:
         url = f"{self._settings.address}/readyz"
         try:
-            return httpx.get(url, timeout=2.0, trust_env=False).is_success
+            answer = httpx.get(url, timeout=_READY, trust_env=False)
         except httpx.TransportError:
             return False
+        self._unready = None if answer.is_success else f"it is not ready, {answer.text[:1000]}"
+        return answer.is_success
 
     def _api_failed(self) -> bool:
         return self._stop.drain or self._target.quick_deaths(API) > 0

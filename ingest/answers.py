@@ -24,10 +24,12 @@ from ingest.problems import (
     STORAGE_UNAVAILABLE,
     UNKNOWN_VIDEO,
     UPLOAD_EXPIRED,
+    WRONG_STATE,
     Kind,
     RefusedError,
     body_of,
 )
+from jobs.states import IllegalTransitionError
 from storage.errors import StorageError
 
 _LOG = structlog.get_logger(__name__)
@@ -53,6 +55,8 @@ def refusal_of(error: Exception) -> RefusedError:
             return RefusedError(UNKNOWN_VIDEO, f"There is no video {error.video_id}.")
         case UploadExpiredError():
             return RefusedError(UPLOAD_EXPIRED, "Its time was up before the last byte was stored.")
+        case IllegalTransitionError():
+            return RefusedError(WRONG_STATE, f"Video {error.video_id} is {error.current}.")
         case ContendedError():
             return RefusedError(BUSY, "Others were changing the same video all the while.")
         case StorageError():
@@ -70,6 +74,7 @@ def install(app: FastAPI) -> None:
         RequestValidationError,
         UnknownVideoError,
         UploadExpiredError,
+        IllegalTransitionError,
         ContendedError,
         StorageError,
         HTTPException,

@@ -46,7 +46,7 @@ class IngestDeps:
     hand_off: Callable[[VideoRecord], None]
     #: Fraction done, 0 to 1, of the parts being worked on, by part id. May raise.
     progress: Callable[[str], Mapping[str, float]]
-    #: Asks what is running for a deleted video to stop. May raise.
+    #: Asks what is running for a deleted or canceled video to stop. May raise.
     stop: Callable[[str], None]
     #: Name of each thing the API needs to what is wrong with it, or None.
     ready: Callable[[], Mapping[str, str | None]]

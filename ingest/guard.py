@@ -99,15 +99,26 @@ def _check_host(config: IngestConfig, headers: Headers) -> None:
     if not names and not config.loopback and config.api_token is not None:
         return
     given = headers.getlist("host")
-    host = (urlsplit(f"//{given[0]}").hostname or "") if _is_plain(given) else ""
+    host = _name(f"//{given[0]}") if _is_plain(given) else ""
     if not is_loopback(host) and host not in names:
         raise RefusedError(FOREIGN_HOST, f"It was asked for as {', '.join(given)!r}.")
 
 
 def _names(config: IngestConfig) -> frozenset[str]:
-    public = urlsplit(config.public_url or "").hostname
-    given = (name.lower() for name in config.allowed_hosts)
-    return frozenset([*given, public] if public and config.allowed_hosts else given)
+    """Further names to answer under. The public one is among them where only named hosts are
+    answered and a token keeps strangers out: a proxy on this machine may pass it on."""
+    given = frozenset(name.lower() for name in config.allowed_hosts)
+    public = _name(config.public_url or "")
+    is_meant = bool(given) or (config.loopback and config.api_token is not None)
+    return given | {public} if public and is_meant else given
+
+
+def _name(url: str) -> str:
+    """The host that a URL names, in lower case; empty where it is no URL."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # half an IPv6 address
+        return ""
 
 
 def _is_plain(hosts: list[str]) -> bool:
@@ -131,7 +142,10 @@ def _own_origins(config: IngestConfig, headers: Headers) -> Iterator[str]:
 
 
 def _origin(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # half an IPv6 address
+        return "opaque:"
     return parts.netloc.lower() if parts.scheme in ("http", "https") else "opaque:"
 
 

@@ -151,6 +151,12 @@ KEY_IN_USE = Kind(
     "Wait for its end, then send the request again to learn the outcome.",
     _SOON,
 )
+WRONG_STATE = Kind(
+    409,
+    "wrong_state",
+    "The video is not in a state for that",
+    "Cancel what is queued or processing; retry what has errored or was canceled.",
+)
 TOO_LARGE = Kind(
     413,
     "upload_too_large",

@@ -1,4 +1,4 @@
-"""``/v1/videos``: uploads, listing, status, deletion."""
+"""``/v1/videos``: uploads, listing, status, cancellation, retries, deletion."""
 
 from __future__ import annotations
 
@@ -49,6 +49,12 @@ _UPLOAD: Final = {
             "multipart/form-data": {"schema": _FORM},
         },
     }
+}
+
+_ACTION: Final[dict[str, Any]] = {
+    "status_code": 202,
+    "response_model": VideoView,
+    "responses": dict.fromkeys((404, 409, 503), _PROBLEM),
 }
 
 _Key = Annotated[
@@ -136,6 +142,26 @@ async def delete(deps: Deps, video_id: str) -> Response:
     _check_id(video_id)
     await blocking(deps.threads.records, deps.catalog.delete, video_id)
     return Response(status_code=204, background=BackgroundTask(_stop, deps, video_id))
+
+
+@router.post("/{video_id}/cancel", **_ACTION)
+async def cancel(deps: Deps, base_url: BaseUrl, video_id: str) -> Response:
+    """End a video that is queued or processing; what is published of it stays, complete or not."""
+    _check_id(video_id)
+    record = await blocking(deps.threads.records, deps.catalog.cancel, video_id)
+    answer = _accepted(video_view(record, Progress(), base_url), base_url, {})
+    answer.background = BackgroundTask(_stop, deps, video_id)
+    return answer
+
+
+@router.post("/{video_id}/retry", **_ACTION)
+async def retry(deps: Deps, base_url: BaseUrl, video_id: str) -> Response:
+    """Make a video anew that has errored or was canceled; parts that are finished are kept."""
+    _check_id(video_id)
+    record = await blocking(deps.threads.records, deps.catalog.retry, video_id)
+    answer = _accepted(video_view(record, Progress(), base_url), base_url, {})
+    answer.background = BackgroundTask(hand_off, deps, record)
+    return answer
 
 
 def _check_id(video_id: str) -> None:

@@ -18,8 +18,8 @@ from media.probed import Timing, VideoStream
 #: Frames a picture may lie off the grid. Phones and millisecond clocks jitter that much.
 _JITTER: Final = Fraction(1, 4)
 
-#: A rate worth conforming to; odder ones are taken for measurement noise.
-_STANDARD: Final = (
+#: Rates that cameras, players and displays are made for.
+STANDARD: Final = (
     Fraction(24000, 1001),
     Fraction(24),
     Fraction(25),
@@ -29,8 +29,10 @@ _STANDARD: Final = (
     Fraction(50),
     Fraction(60000, 1001),
     Fraction(60),
-    Fraction(120),
 )
+
+#: What a mean rate is rounded to: of odder ones the oddness is taken for measurement noise.
+_ROUND: Final = (*STANDARD, Fraction(120))
 
 #: Packets at the start in which a missing time puts the first picture's time in doubt.
 _START: Final = 32
@@ -122,7 +124,7 @@ def _mean_rate(seconds: Sequence[Fraction]) -> Fraction | None:
     if len(seconds) < 2 or seconds[-1] <= seconds[0]:
         return None
     mean = (len(seconds) - 1) / (seconds[-1] - seconds[0])
-    nearest = min(_STANDARD, key=lambda rate: abs(rate - mean))
+    nearest = min(_ROUND, key=lambda rate: abs(rate - mean))
     return nearest if abs(nearest - mean) < mean / 500 else mean.limit_denominator(1001) or None
 
 

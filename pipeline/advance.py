@@ -71,16 +71,32 @@ class Advancer:
         if record.state is State.DELETING:
             self._send(record, CLEAN, Pool.HEAD)
         elif is_terminal(record):
-            self._end(record)
-        elif record.state is not State.QUEUED or self._accepted(video_id):
+            self._end_or_resume(record)
+        elif record.state is not State.QUEUED or self._is_acknowledged(record):
             self._work(record)
 
+    def _end_or_resume(self, record: VideoRecord) -> None:
+        now = self.bench.catalog.resumed(record)
+        if is_terminal(now):
+            self._end(now)
+        elif now.state is not State.DELETING:
+            self._work(now)
+
     def _end(self, record: VideoRecord) -> None:
-        plan = self.bench.plans.load(record.id, record.generation)
-        if plan is not None and record.state is not State.READY:
-            Publisher(self.bench, record, plan).close()
-        self.bench.catalog.settle(record.id)
+        if record.state is not State.READY:
+            self.bench.board.request_stop(record.id)
+            plan = self.bench.plans.load(record.id, record.generation)
+            if plan is not None:
+                Publisher(self.bench, record, plan).close()
+        self.bench.catalog.settle(record.id, record.generation)
         self.bench.board.forget(record.id)
+        if self.bench.catalog.load_any(record.id).generation != record.generation:
+            # Retried meanwhile: the mark of the new generation's message may be forgotten, too.
+            self._step(record.id)
+
+    def _is_acknowledged(self, record: VideoRecord) -> bool:
+        """Whether somebody was promised this generation; a retry is of a video that was."""
+        return record.generation > 1 or self._accepted(record.id)
 
     def _accepted(self, video_id: str) -> bool:
         """Whether the upload was acknowledged; one that was given up on is removed."""

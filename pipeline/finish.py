@@ -49,7 +49,7 @@ def finish(bench: Bench, record: VideoRecord, plan: Plan) -> None:
     remove_unnamed(bench, record, named)
     ready = bench.catalog.update(record.id, lambda now: _ready(now, record, plan, tracks, receipts))
     if ready.state is State.READY:
-        bench.catalog.settle(record.id)
+        bench.catalog.settle(record.id, record.generation)
         bench.board.forget(record.id)
         _LOG.info("video_ready", video_id=record.id, tracks=len(tracks))
 
@@ -109,14 +109,23 @@ def write_manifests(
 
 
 def remove_unnamed(bench: Bench, record: VideoRecord, named: frozenset[str]) -> None:
-    """Remove what runs left that do not count: every part has its receipt, so nobody needs it."""
-    root, own = layout.play(record.id), f"{record.generation}/"
+    """Remove what runs left that do not count: every part has its receipt, so nobody needs it.
+
+    What an earlier generation made and this one does not name goes, too; a later one's stays.
+    """
+    root = layout.play(record.id)
     paths = [info.key.removeprefix(root) for info in bench.store.list(root)]
-    mine = [path for path in paths if path.startswith(own) or "/" not in path]
+    mine = [path for path in paths if _generation(path) <= record.generation]
     orphans = [root + path for path in mine if path not in named]
     if orphans:
         _LOG.info("orphans_removed", video_id=record.id, objects=len(orphans))
         bench.store.delete(orphans)
+
+
+def _generation(path: str) -> int:
+    """Which generation made an object below ``play/``; 0 for what all of them share."""
+    folder, slash, _ = path.partition("/")
+    return int(folder) if slash else 0
 
 
 def _ready(

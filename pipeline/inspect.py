@@ -8,6 +8,7 @@ from jobs.states import State
 from media.probe import probe
 from media.probed import AudioStream
 from pipeline.bench import Bench
+from pipeline.inherit import inherit
 from storage import layout
 from storage.documents import create_document
 from transcoder.plan import AudioPlan, Plan
@@ -21,6 +22,8 @@ _URL_LIFETIME = 300.0
 def inspect(bench: Bench, ref: PartRef) -> None:
     """Write the generation's plan, unless it is there, and say in the record what was found.
 
+    Before that, while no other part is sent yet, a retried video takes over what is finished.
+
     Raises what :func:`media.probe.probe` and :func:`transcoder.planner.make_plan` raise.
     """
     plan = bench.plans.of(ref)
@@ -33,6 +36,9 @@ def inspect(bench: Bench, ref: PartRef) -> None:
         plan = bench.plans.of(ref)
     if plan is not None:
         described = plan
+        waiting = bench.catalog.load_any(ref.video_id)
+        if waiting.generation == ref.generation and waiting.state is State.QUEUED:
+            inherit(bench, waiting, plan)
         bench.catalog.update(ref.video_id, lambda record: describe(record, ref, described))
 
 

@@ -88,6 +88,9 @@ class Workshop:
             if run.reason is None:
                 return self._failed(run, error)
             _LOG.info("part_stopped", reason=run.reason, error=str(error))
+        if run.reason == "stop" and not self._is_stale(run.ref):
+            # Meant for an earlier generation: the video was retried in the meantime.
+            return Retry(_FIRST_PAUSE, "stopped", counted=False)
         return Drained() if run.reason == "drain" else None
 
     def _failed(self, run: Run, error: PermanentError | TransientError) -> Outcome | None:

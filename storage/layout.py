@@ -23,14 +23,14 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _COMPLEMENT = str.maketrans(_ALPHABET, _ALPHABET[::-1])
 
 
-def inbox(video_id: str) -> str:
-    """The durable to-do entry of a video that is not yet terminal."""
-    return f"{INBOX}{video_id}.json"
+def inbox(video_id: str, generation: int = 1) -> str:
+    """The durable to-do entry of a generation that is not yet terminal."""
+    return f"{INBOX}{video_id}{f'.{generation}' if generation > 1 else ''}.json"
 
 
 def inbox_id(key: str) -> str:
     """The video an inbox key stands for."""
-    return key.removeprefix(INBOX).removesuffix(".json")
+    return key.removeprefix(INBOX).partition(".")[0]
 
 
 def idempotency(digest: str) -> str:

@@ -78,7 +78,8 @@ def video_command(
     """Encode the rungs of ``part`` into ``sink:RUNG``, and what was shown into ``sink:frames``.
 
     ``first`` is the frame of the output to go on from, where not all of the part is to be done.
-    ``preroll`` replaces the plan's, in seconds; infinity decodes from the start of the source.
+    ``preroll`` replaces the plan's, in seconds; infinity, or one longer than what precedes the
+    part, decodes from the start of the source.
     """
     video = _video(plan)
     begin = part.first if first is None else first

@@ -89,8 +89,8 @@ def _audio(period: Element, plan: Plan, audio: AudioPlan, label: str, track: Tra
         },
     )
     role = "main" if audio.default else "alternate"
+    SubElement(adaptation, "Label").text = label  # the schema has it before the roles
     SubElement(adaptation, "Role", {"schemeIdUri": "urn:mpeg:dash:role:2011", "value": role})
-    SubElement(adaptation, "Label").text = label
     representation = _representation(
         adaptation, plan, track, {"audioSamplingRate": str(audio.sample_rate)}
     )

@@ -49,8 +49,12 @@ def multivariant(plan: Plan, streams: Mapping[str, Stream]) -> str:
 
 
 def audio_media(audio: Sequence[AudioPlan], streams: Mapping[str, Stream]) -> list[str]:
-    """EXT-X-MEDIA of every sound track; exactly one is the default."""
+    """EXT-X-MEDIA of every sound track; exactly one is the default.
+
+    Of several in one language one may be selected without being asked for (RFC 8216, 4.3.4.1.1).
+    """
     default = next((a for a in audio if a.default), audio[0] if audio else None)
+    chosen = {language_tag(a.language): a for a in (*reversed(audio), default) if a}
     lines: list[str] = []
     for track, name in zip(audio, track_names(audio), strict=True):
         tag = language_tag(track.language)
@@ -60,7 +64,7 @@ def audio_media(audio: Sequence[AudioPlan], streams: Mapping[str, Stream]) -> li
             f'NAME="{name}"',
             *([f'LANGUAGE="{tag}"'] if tag else []),
             f"DEFAULT={'YES' if track is default else 'NO'}",
-            "AUTOSELECT=YES",
+            f"AUTOSELECT={'YES' if track is chosen[tag] else 'NO'}",
             f'CHANNELS="{track.channels}"',
             f'URI="{streams[track.name].path}"',
         ]

@@ -13,20 +13,8 @@ from math import ceil, floor
 from typing import Final
 
 from media.probed import Probe, Timing, VideoStream
+from media.timing import STANDARD
 from transcoder.profile import VideoProfile
-
-#: Rates that players and displays are made for.
-STANDARD: Final = (
-    Fraction(24000, 1001),
-    Fraction(24),
-    Fraction(25),
-    Fraction(30000, 1001),
-    Fraction(30),
-    Fraction(48),
-    Fraction(50),
-    Fraction(60000, 1001),
-    Fraction(60),
-)
 
 #: How far from a standard rate a source is still taken for it: rounded headers, drifting clocks.
 _TOLERANCE: Final = Fraction(2, 1000)
@@ -39,7 +27,6 @@ _KEPT: Final = (1, 2, 1001)
 
 #: A 33-bit clock of 90 kHz (ISO/IEC 13818-1, 2.4.3.7) starts again after so many seconds.
 _WRAP: Final = 2**33 / 90_000
-
 
 #: ffmpeg's names of containers that are none.
 _BARE: Final = frozenset(

@@ -7,14 +7,17 @@ reported to anyone.
 It is ready after 3.5 s, or after 8 s when its volume server asks for the master just before
 that has elected itself (one start in three), since it asks again 5 s later only.
 
-The S3 gateway wants the keys; master, volume server and filer answer every process of this
-machine. Where other people have accounts on it, use a storage of its own instead.
+The S3 gateway wants the keys. By default the filer and the volume servers would give, take and
+delete everything without, and tell browsers that pages of any origin may ask: tokens and origins
+that nobody has shut them. The master answers every process of this machine. Where other people
+have accounts on it, use a storage of its own instead.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import sys
 import sysconfig
@@ -42,6 +45,10 @@ PROBE = "reelfarm-readiness"
 #: Seconds.
 PROBE_TIMEOUT = 3.0
 _ROLES = ("s3", "master", "volume", "filer")
+#: What servers ask each other's tokens for; of clients, only the gateway is one.
+_TOKENS = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
+#: An origin that no page has.
+_NO_ORIGIN = "http://127.0.0.1:1"
 
 
 class SeaweedFS(Server):
@@ -66,6 +73,7 @@ class SeaweedFS(Server):
     def _argv(self) -> list[str]:
         (self.directory / "data").mkdir(exist_ok=True)
         write_private(self.directory / "s3.json", json.dumps(_identities(self.state.secret)))
+        write_private(self.directory / "security.toml", _security())
         return [str(find_weed()), "-logtostderr=true", "server", *_options(self.state.ports)]
 
     def _is_ready(self) -> bool:
@@ -118,6 +126,12 @@ def _identities(secret: str) -> dict[str, object]:
     }
 
 
+def _security() -> str:
+    """Keys for the tokens, new ones at each start: all who sign or check are one process."""
+    tables = (f'[{name}]\nkey = "{secrets.token_hex(24)}"\n' for name in _TOKENS)
+    return "".join((f'[cors.allowed_origins]\nvalues = "{_NO_ORIGIN}"\n', *tables))
+
+
 def _options(ports: tuple[int, ...]) -> list[str]:
     """The command line's options; paths are relative to the server's directory."""
     options: dict[str, object] = {
@@ -133,9 +147,11 @@ def _options(ports: tuple[int, ...]) -> list[str]:
         "master.resumeState": "false",
         "filer": "true",
         "filer.localSocket": "filer.sock",
+        "filer.allowedOrigins": _NO_ORIGIN,
         "s3": "true",
         "s3.config": "s3.json",
         "s3.iam": "false",
+        "s3.allowedOrigins": _NO_ORIGIN,
         "s3.localSocket": "s3.sock",
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,

@@ -14,7 +14,7 @@ import pytest
 from ingest.config import IngestConfig
 from ingest.server import MAX_HEAD
 from jobs.ids import new_video_id
-from jobs.records import Rendition, VideoRecord
+from jobs.records import Problem, Rendition, VideoRecord
 from jobs.states import State
 from media.probed import Probe
 from storage import layout
@@ -124,6 +124,75 @@ def test_a_deleted_video_is_gone_at_once(api: ApiServer) -> None:
     assert api.client.get("/v1/videos").json() == {"videos": [], "next": None}
     assert list(api.catalog.trash()) == [record.id]
     assert eventually(lambda: api.ports.stopped == [record.id])
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING])
+def test_what_is_not_over_can_be_canceled(api: ApiServer, state: State) -> None:
+    record = add(api, state=state, playable=True)
+
+    answer = api.client.post(f"/v1/videos/{record.id}/cancel")
+
+    assert answer.status_code == 202
+    assert answer.headers["location"].endswith(f"/v1/videos/{record.id}")
+    assert (answer.json()["status"], answer.json()["playable"]) == ("canceled", True)
+    assert eventually(lambda: api.ports.stopped == [record.id])
+    assert api.client.get(f"/v1/videos/{record.id}").json()["status"] == "canceled"
+    again = api.client.post(f"/v1/videos/{record.id}/cancel")
+    assert code(again) == (409, "wrong_state")
+    names = [event.name for event in api.catalog.load(record.id).events]
+    assert names == ["accepted", "canceled"]
+
+
+@pytest.mark.parametrize("state", [State.ERRORED, State.CANCELED])
+def test_what_did_not_become_ready_can_be_retried(api: ApiServer, state: State) -> None:
+    problem = Problem(code="x", message="y", hint="z")
+    record = add(api, state=state, error=problem, playable=True, playable_at=START)
+    api.catalog.settle(record.id)
+
+    answer = api.client.post(f"/v1/videos/{record.id}/retry")
+
+    assert answer.status_code == 202
+    video = answer.json()
+    found = [video[name] for name in ("status", "error", "playable", "playable_at", "progress")]
+    assert found == ["queued", None, False, None, 0.0]
+    assert eventually(lambda: len(api.ports.handed) == 1)
+    assert api.ports.handed[0].generation == 2
+    assert list(api.catalog.inbox()) == [record.id]
+    assert code(api.client.post(f"/v1/videos/{record.id}/retry")) == (409, "wrong_state")
+    listed = api.client.get("/v1/videos").json()["videos"]
+    assert [each["id"] for each in listed] == [record.id]
+    assert api.client.get("/v1/videos?status=errored").json()["videos"] == []
+
+
+@pytest.mark.parametrize(
+    ("action", "state"),
+    [
+        *(("cancel", state) for state in (State.READY, State.ERRORED, State.CANCELED)),
+        *(("retry", state) for state in (State.READY, State.QUEUED, State.PROCESSING)),
+    ],
+)
+def test_other_states_refuse_and_stay(api: ApiServer, action: str, state: State) -> None:
+    record = add(api, state=state)
+    before = api.leftovers()
+
+    answer = api.client.post(f"/v1/videos/{record.id}/{action}")
+
+    assert code(answer) == (409, "wrong_state")
+    assert state.value in answer.json()["detail"]
+    assert api.catalog.load(record.id).state is state
+    assert api.leftovers() == before
+    assert api.ports.handed == api.ports.stopped == []
+
+
+@pytest.mark.parametrize("action", ["cancel", "retry"])
+def test_unknown_and_deleted_videos_are_neither_canceled_nor_retried(
+    api: ApiServer, action: str
+) -> None:
+    record = add(api, state=State.QUEUED)
+    api.catalog.delete(record.id)
+    for video_id in (NOBODY, "nonsense", record.id):
+        answer = api.client.post(f"/v1/videos/{video_id}/{action}")
+        assert code(answer) == (404, "unknown_video")
 
 
 def test_paths_and_methods_that_there_are_not(api: ApiServer) -> None:

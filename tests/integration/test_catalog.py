@@ -14,6 +14,7 @@ from jobs.ids import new_video_id
 from jobs.records import Problem, VideoRecord
 from jobs.states import IllegalTransitionError, State
 from storage import layout
+from storage.documents import create_document
 from storage.objects import ObjectStore
 
 
@@ -151,6 +152,55 @@ def test_settling_moves_a_video_from_the_inbox_to_the_index(
     catalog.settle(record.id)
     assert list(catalog.inbox()) == []
     assert [layout.index_id(i.key) for i in object_store.list(layout.INDEX)] == [record.id]
+
+
+def test_a_late_end_of_one_generation_leaves_the_next_on_the_list(
+    catalog: Catalog, object_store: ObjectStore, accepted: Callable[..., VideoRecord]
+) -> None:
+    record = accepted()
+    assert catalog.cancel(record.id).state is State.CANCELED
+    retried = catalog.retry(record.id)
+    assert (retried.state, retried.generation) == (State.QUEUED, 2)
+    assert list(catalog.inbox()) == [record.id]
+    catalog.settle(record.id, 1)
+    assert list(catalog.inbox()) == [record.id]
+
+    catalog.cancel(record.id)
+    catalog.settle(record.id, 2)
+    assert list(catalog.inbox()) == []
+    assert [layout.index_id(i.key) for i in object_store.list(layout.INDEX)] == [record.id]
+    names = [event.id.removeprefix(f"{record.id}:") for event in catalog.load(record.id).events]
+    assert names == ["1:accepted", "1:canceled", "2:retried", "2:canceled"]
+
+
+def test_a_retry_that_was_cut_off_is_carried_out_later_and_once(
+    catalog: Catalog, object_store: ObjectStore, accepted: Callable[..., VideoRecord]
+) -> None:
+    record = catalog.cancel(accepted().id)
+    catalog.settle(record.id)
+    assert catalog.resumed(record) == record
+
+    create_document(object_store, layout.inbox(record.id, 2), {"state": "accepted"})
+    catalog.settle(record.id)
+    assert list(catalog.inbox()) == [record.id]
+    resumed = catalog.resumed(record)
+    assert (resumed.state, resumed.generation) == (State.QUEUED, 2)
+    assert catalog.resumed(record) == resumed == catalog.load(record.id)
+    with pytest.raises(IllegalTransitionError):
+        catalog.retry(record.id)
+
+
+def test_a_deleted_video_takes_its_retries_with_it(
+    catalog: Catalog, object_store: ObjectStore, accepted: Callable[..., VideoRecord]
+) -> None:
+    record = catalog.cancel(accepted().id)
+    catalog.retry(record.id)
+    catalog.delete(record.id)
+    for action in (catalog.cancel, catalog.retry):
+        with pytest.raises(UnknownVideoError):
+            action(record.id)
+    catalog.purge(record.id)
+    assert list(catalog.inbox()) == []
 
 
 def test_a_deleted_video_is_unknown_at_once_and_leaves_nothing_in_the_end(

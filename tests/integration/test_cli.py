@@ -162,12 +162,26 @@ def test_what_is_no_film_ends_with_status_1_and_the_reason(farm: Farm, tmp_path:
     assert "error: notes.txt: " in done.stderr
     assert "Traceback" not in done.stderr
 
+    (page,) = documents(farm("ls", "--status", "errored", "--json"))
+    video_id = page["videos"][0]["id"]
+    refused = farm("cancel", video_id)
+    assert (refused.returncode, refused.stdout) == (5, "")
+    assert "wrong_state" in refused.stderr
+    (retried,) = documents(farm("retry", video_id, "--json"))
+    assert (retried["id"], retried["status"], retried["error"]) == (video_id, "queued", None)
+    until(lambda: documents(farm("show", video_id, "--json"))[0]["status"] == "errored", 30)
+    again = farm("retry", video_id, "--wait", "--json")
+    assert again.returncode == 1
+    assert json.loads(again.stdout)["status"] == "errored"
+
 
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
         (("show", UNKNOWN), 4, "unknown_video"),
         (("delete", UNKNOWN), 4, "unknown_video"),
+        (("cancel", UNKNOWN), 4, "unknown_video"),
+        (("retry", UNKNOWN), 4, "unknown_video"),
         (("upload", "no such file"), 4, "cannot be read"),
         (("ls", "--url", "http://127.0.0.1:1"), 3, "reelfarm up"),
         (("ls", "--url", "nonsense"), 2, "no address"),

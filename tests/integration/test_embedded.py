@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import redis
@@ -44,11 +45,27 @@ def test_both_serve_on_loopback_only(embedded: EmbeddedServers) -> None:
 def test_secrets_are_for_the_owner_alone(embedded: EmbeddedServers) -> None:
     for server in embedded.servers:
         assert server.directory.stat().st_mode & 0o077 == 0
-        holders = [p for p in server.directory.iterdir() if p.suffix in (".json", ".conf")]
-        assert len(holders) == 2
+        holders = [
+            path
+            for path in server.directory.iterdir()
+            if path.suffix in (".json", ".conf", ".toml")
+        ]
+        assert len(holders) >= 2
         assert all(path.stat().st_mode & 0o777 == 0o600 for path in holders)
         assert server.pid is not None
         assert server.state.secret not in " ".join(psutil.Process(server.pid).cmdline())
+
+
+@pytest.mark.parametrize("origin", [{}, {"origin": "http://evil.example"}])
+def test_the_filer_gives_and_takes_nothing(
+    embedded: EmbeddedServers, origin: dict[str, str]
+) -> None:
+    filer = next(s for s in embedded.servers if s.name == "SeaweedFS").state.ports[6]
+    for method in ("GET", "POST", "DELETE"):
+        url = f"http://{LOOPBACK}:{filer}/buckets/reelfarm/"
+        answer = httpx.request(method, url, headers=origin, trust_env=False)
+        assert answer.status_code in (401, 403)
+        assert "access-control-allow-origin" not in answer.headers
 
 
 def test_valkey_wants_its_password_and_keeps_what_it_is_given(redis_url: str) -> None:

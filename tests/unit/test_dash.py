@@ -38,8 +38,8 @@ frameRate="25" sar="1:1">
     </AdaptationSet>
     <AdaptationSet contentType="audio" mimeType="audio/mp4" segmentAlignment="true" \
 startWithSAP="1" lang="fr" id="2">
-      <Role schemeIdUri="urn:mpeg:dash:role:2011" value="main" />
       <Label>French</Label>
+      <Role schemeIdUri="urn:mpeg:dash:role:2011" value="main" />
       <Representation id="audio-0" codecs="mp4a.40.2" bandwidth="8000" audioSamplingRate="48000">
         <AudioChannelConfiguration \
 schemeIdUri="urn:mpeg:dash:23003:3:audio_channel_configuration:2011" value="2" />

@@ -20,6 +20,7 @@ from transcoder.hls import (
     playlist_path,
 )
 from transcoder.languages import language_tag
+from transcoder.multivariant import audio_media
 from transcoder.plan import AudioPlan, Plan, Rung, VideoPlan
 from transcoder.segments import KeyFrame, Segment, SegmentsError, TrackSegments, joined
 
@@ -246,6 +247,13 @@ def stream(name: str, peak: int, average: int, codec: str = "avc1.640028") -> St
     keys = (f"1/{name}-iframes.m3u8", Bandwidth(peak // 10, average // 10))
     more = keys if name.startswith("v") else (None, None)
     return Stream(f"1/{name}.m3u8", codec, Bandwidth(peak, average), *more)
+
+
+def test_one_sound_track_of_a_language_is_selected_unasked() -> None:
+    tracks = (audio(0, "eng"), audio(1, "eng", default=True), audio(2, "ger"), audio(3, "ger"))
+    lines = audio_media(tracks, {track.name: stream(track.name, 1, 1) for track in tracks})
+
+    assert ["AUTOSELECT=YES" in line for line in lines] == [False, True, True, False]
 
 
 def test_the_multivariant_playlist_of_a_complete_film() -> None:

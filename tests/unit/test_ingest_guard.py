@@ -38,6 +38,7 @@ def code(
         ("evil.example@127.0.0.1", "host_not_allowed"),
         ("127.0.0.1/evil.example", "host_not_allowed"),
         ("10.0.0.1:8000", "host_not_allowed"),
+        ("[::1", "host_not_allowed"),
         ("", "host_not_allowed"),
     ],
 )
@@ -85,6 +86,16 @@ def test_named_hosts_are_the_only_ones() -> None:
     assert code(NAMED, host="other.example", **token) == "host_not_allowed"
 
 
+def test_behind_a_proxy_on_this_machine_the_public_name_is_answered_with_a_token() -> None:
+    public = "https://farm.example"
+    told = IngestConfig(api_token="s3cret", public_url=public)
+    sent = {"host": "farm.example", "authorization": "Bearer s3cret"}
+
+    assert code(told, **sent) is None
+    assert code(told, **{**sent, "host": "evil.example"}) == "host_not_allowed"
+    assert code(IngestConfig(public_url=public), **sent) == "host_not_allowed"
+
+
 @pytest.mark.parametrize(
     ("headers", "wanted"),
     [
@@ -93,6 +104,7 @@ def test_named_hosts_are_the_only_ones() -> None:
         ({"origin": "http://127.0.0.1:9000"}, "cross_origin"),
         ({"origin": "http://evil.example"}, "cross_origin"),
         ({"origin": "null"}, "cross_origin"),
+        ({"origin": "http://["}, "cross_origin"),
         ({"origin": "file://127.0.0.1:8000"}, "cross_origin"),
         ({"sec_fetch_site": "cross-site"}, "cross_origin"),
         ({"sec_fetch_site": "same-origin"}, None),

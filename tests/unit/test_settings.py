@@ -61,6 +61,8 @@ def test_what_is_taken_back_stays_so_in_a_child_whatever_the_file_says(
         ("port = 'x'", "port (REELFARM_PORT or reelfarm.toml): "),
         ("prot = 1", "prot (REELFARM_PROT or reelfarm.toml): there is no such setting"),
         ("port = ", "reelfarm.toml cannot be read"),
+        ("s3_endpoint = 'geheim.example'", "it has to begin with http:// or https://"),
+        ("redis_url = 'http://:geheim@x'", "it has to begin with redis:// or rediss://"),
     ],
 )
 def test_what_will_not_do_is_explained(alone: Path, file: str, said: str) -> None:
@@ -68,6 +70,7 @@ def test_what_will_not_do_is_explained(alone: Path, file: str, said: str) -> Non
     with pytest.raises(SettingsError) as raised:
         load()
     assert said in str(raised.value)
+    assert "geheim" not in str(raised.value)
 
 
 def test_secrets_are_not_shown() -> None:

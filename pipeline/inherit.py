@@ -1,0 +1,99 @@
+"""What a retried video keeps: receipts of the generation before whose parts are the same again.
+
+Receipts are copied, the segments they name stay where they are: paths below ``play/`` say which
+generation made them. Init segments are copied, too, since a playlist names one, and parts that are
+still to be made come with that of their own generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+import structlog
+
+from jobs.records import VideoRecord
+from pipeline.bench import Bench
+from pipeline.finish import read_receipts
+from pipeline.publish import Publisher
+from pipeline.recorder import IMMUTABLE, INIT_TYPE
+from storage import layout
+from storage.documents import create_document
+from transcoder.plan import PICTURES, AudioPlan, Part, PartKind, Plan, VideoPlan
+from transcoder.segments import Receipt
+
+_LOG = structlog.get_logger(__name__)
+
+
+def inherit(bench: Bench, record: VideoRecord, plan: Plan) -> None:
+    """Take over what earlier generations finished, and end their playlists. Repeatable.
+
+    To be called before the first part of the generation is sent. Raises
+    :class:`storage.errors.StorageError`.
+    """
+    earlier = range(record.generation - 1, 0, -1)
+    found = ((number, bench.plans.load(record.id, number)) for number in earlier)
+    number, before = next(((n, each) for n, each in found if each is not None), (0, None))
+    if before is None:
+        return
+    old = record.model_copy(update={"generation": number})
+    Publisher(bench, old, before).close()
+    kept = reusable(read_receipts(bench, old), before, plan)
+    copied = _copied(bench, record, kept)
+    _LOG.info("receipts_kept", video_id=record.id, of_generation=number, receipts=copied)
+
+
+def reusable(receipts: list[Receipt], before: Plan, plan: Plan) -> list[Receipt]:
+    """Receipts of parts that ``plan`` has with the same inputs as ``before``.
+
+    None where the parts did not make a whole: all were there and it failed all the same, or
+    different encoders made them.
+    """
+    ended = {receipt.part for receipt in receipts if receipt.last}
+    if ended == {part.id for part in before.parts} or _is_mixed(receipts):
+        return []
+    olds = {part.id: _inputs(before, part) for part in before.parts}
+    same = {part.id for part in plan.parts if olds.get(part.id) == _inputs(plan, part)}
+    return [receipt for receipt in receipts if receipt.part in same and _is_worth(receipt)]
+
+
+def _is_mixed(receipts: Iterable[Receipt]) -> bool:
+    inits = {(track.track, track.init_hash) for receipt in receipts for track in receipt.tracks}
+    return len(inits) > len({name for name, _ in inits})
+
+
+def _is_worth(receipt: Receipt) -> bool:
+    """Whether there is anything in it; pictures that could not be made are tried once more."""
+    return receipt.part != PICTURES or bool(receipt.objects)
+
+
+def _inputs(plan: Plan, part: Part) -> tuple[Part, VideoPlan | None, list[AudioPlan], int]:
+    """All that a part's result depends on, but the source."""
+    sound = [track for track in plan.audio if track.name in part.tracks]
+    picture = None if part.kind is PartKind.AUDIO else plan.video
+    return part.model_copy(update={"cost": 0.0}), picture, sound, plan.checkpoint
+
+
+def _copied(bench: Bench, record: VideoRecord, receipts: Sequence[Receipt]) -> int:
+    """Enter receipts under the record's generation; how many were not there yet."""
+    inits = {track.init_path for receipt in receipts for track in receipt.tracks}
+    paths = {path: _own(record, path) for path in inits}
+    for path, own in paths.items():
+        body = bench.store.get(layout.play(record.id, path)).body
+        key = layout.play(record.id, own)
+        bench.store.put(key, body, content_type=INIT_TYPE, cache_control=IMMUTABLE)
+    count = 0
+    for receipt in receipts:
+        tracks = tuple(
+            track.model_copy(update={"init_path": paths[track.init_path]})
+            for track in receipt.tracks
+        )
+        mine = receipt.model_copy(update={"tracks": tracks}).model_dump(mode="json")
+        key = layout.receipt(record.id, record.generation, receipt.part, receipt.checkpoint)
+        count += create_document(bench.store, key, mine).won
+    return count
+
+
+def _own(record: VideoRecord, path: str) -> str:
+    """Where the record's generation has its copy of an object of another."""
+    return f"{record.generation}/{PurePosixPath(path).name}"
