@@ -34,7 +34,7 @@ def test_two_films_at_once_keep_to_themselves(farm: Farm, tools: Tools, clip: Ma
         assert numbers(farm, tools, video) == list(range(spec.frames))
         assert_whole(farm, video_id)
     listed = [video["id"] for video in farm.client.videos(50)["videos"]]
-    assert [video_id for video_id in listed if video_id in ids] == sorted(ids, reverse=True)
+    assert sorted(video_id for video_id in listed if video_id in ids) == sorted(ids)
 
 
 def test_parts_that_are_delivered_twice_are_made_once(
