@@ -17,14 +17,15 @@ from autoscaler.scaler import Scaler
 
 #: Says its pid, and ends at SIGINT, with its supervisor, or, unless it is busy, at SIGTERM.
 #: Its main thread looks up now and then: a signal that the kernel gives to the other thread does
-#: not wake it, and Python runs handlers in the main thread alone.
+#: not wake it, and Python runs handlers in the main thread alone. What it says goes out in one
+#: write: unbuffered, a print is one for each word, and three workers share the file.
 WORKER = """
 import os, signal, sys, threading, time
 busy = sys.argv[1] == "busy"
 signal.signal(signal.SIGTERM, lambda *_: busy or os._exit(0))
 signal.signal(signal.SIGINT, lambda *_: os._exit(0))
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(7)), daemon=True).start()
-print("up", os.getpid(), flush=True)
+os.write(1, f"up {os.getpid()}\\n".encode())
 while True:
     time.sleep(0.1)
 """
