@@ -60,6 +60,10 @@ unit: setup ## Run the tests that need no server
 e2e: setup ## Run the end-to-end and fault tests
 	@$(BIN)/pytest -n 2 tests/e2e tests/chaos
 
+.PHONY: chaos
+chaos: setup ## Break a running farm in every way we know, for some minutes
+	@$(BIN)/pytest -n 2 -m 'long or not long' tests/chaos
+
 .PHONY: check
 check: setup ## Lint, formatting, types, and the direction of imports
 	@$(BIN)/ruff check .
