@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from media.binaries import Tools
@@ -23,8 +24,11 @@ _LARGEST: Final = 100 * 1000**2
 
 def make_clip(tools: Tools, path: Path) -> None:
     """Write the film to ``path`` as MP4. Raises :class:`media.errors.RunError`."""
-    limits = Limits(file_size=_LARGEST)
-    run(tools, Command(clip_arguments(path), _DEADLINE), sinks={}, limits=limits)
+    with TemporaryDirectory(prefix=".clip-", dir=path.parent) as scratch:
+        made = Path(scratch).absolute() / path.name
+        command = Command(clip_arguments(made), _DEADLINE)
+        run(tools, command, sinks={}, limits=Limits(scratch=_LARGEST), scratch=made.parent)
+        made.replace(path)
 
 
 def clip_arguments(path: Path) -> tuple[str, ...]:

@@ -25,7 +25,9 @@ from farm.embedded.seaweedfs import find_weed
 from farm.embedded.valkey import find_server
 from farm.settings import Settings, replaced
 from media.binaries import Tools, find_tools, version
-from media.errors import ToolMissingError
+from media.boxes import NO_SCRIPT, boxes, check_program, check_readable
+from media.errors import MediaError, ToolMissingError
+from storage import layout
 from storage.errors import StorageError
 from storage.objects import ObjectStore
 from transcoder.profile import ProfileError, load_profile
@@ -56,7 +58,7 @@ def run_doctor(settings: Settings, display: Display) -> bool:
             display.document(asdict(check))
             continue
         style = {"ok": "green", "warn": "yellow", "fail": "red"}[check.status]
-        display.line(f"{check.status:<5} {check.name:<10} {check.found}", style)
+        display.line(f"{check.status:<5} {check.name:<13} {check.found}", style)
         if check.fix:
             display.line(f"      {check.fix}")
     return healthy
@@ -69,6 +71,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         settings = replaced(settings, **found.settings)
     yield Check("python", "ok", f"{platform.python_version()} on {platform.machine()}")
     yield from _programs(settings)
+    yield from _boxes()
     yield _profile(settings)
     yield _disk(settings.data_dir)
     yield _exposure(settings)
@@ -84,9 +87,38 @@ def _programs(settings: Settings) -> Iterator[Check]:
         return
     for name, program in (("ffmpeg", tools.ffmpeg), ("ffprobe", tools.ffprobe)):
         try:
-            yield Check(name, "ok", f"{version(program)} ({program})")
+            found = version(program)
+            check_program(program)
         except ToolMissingError as error:
             yield Check(name, "fail", str(error), "Run `make setup`, or name another one.")
+        except MediaError as error:
+            yield Check(name, "fail", f"it does not run in its boxes: {error}", NO_SCRIPT)
+        else:
+            yield Check(name, "ok", f"{found} ({program})")
+    if settings.s3_ca_file is not None:
+        yield _authorities(tools, settings.s3_ca_file)
+
+
+def _authorities(tools: Tools, file: Path) -> Check:
+    """The certificates of the storage, which ffmpeg has to read without root's rights."""
+    try:
+        check_readable(tools.ffmpeg, file)
+    except MediaError as error:
+        return Check(
+            "ca file", "fail", f"ffmpeg cannot read {file} in its boxes: {error}",
+            "Put it where every user may read it: ffmpeg is started without root's capabilities.",
+        )  # fmt: skip
+    return Check("ca file", "ok", f"{file} can be read by ffmpeg")
+
+
+def _boxes() -> Iterator[Check]:
+    """What a hostile film is kept in. The farm runs without, so that none of them is a must."""
+    try:
+        for box in boxes():
+            yield Check(box.name, "ok" if box.on else "warn", box.found, box.fix)
+    except MediaError as error:
+        fix = "Films are encoded all the same; what they are kept in is not known."
+        yield Check("boxes", "warn", f"they could not be tried: {error}", fix)
 
 
 def _profile(settings: Settings) -> Check:
@@ -139,12 +171,15 @@ def _storage(settings: Settings) -> Iterator[Check]:
 
 def _try_storage(store: ObjectStore, where: str) -> Iterator[Check]:
     key = f"doctor/{secrets.token_hex(8)}"
+    # A policy of the bucket may be older than this prefix.
+    letter = layout.DEAD_LETTERS + key
     store.ensure_bucket()
     try:
+        store.put(letter, b"")
         yield _race(store, key)
         yield _swap(store, key)
     finally:
-        store.delete([key])
+        store.delete([key, letter])
     yield Check("s3", "ok", f"bucket {store.bucket} at {where} can be written, read and emptied")
 
 

@@ -72,13 +72,24 @@ def _runnable(path: Path) -> bool:
     return path.is_file() and os.access(path, os.X_OK)
 
 
+def check(tools: Tools) -> None:
+    """Ask each program whether it is what it is taken for. Raises :class:`ToolMissingError`."""
+    for name, program in (("ffmpeg", tools.ffmpeg), ("ffprobe", tools.ffprobe)):
+        _version(program, (name,))
+
+
 def version(program: Path) -> str:
     """What the program calls its version, such as ``9.0.2``. Raises ToolMissingError."""
+    return _version(program, ("ffmpeg", "ffprobe"))
+
+
+def _version(program: Path, names: tuple[str, ...]) -> str:
     try:
         said = subprocess.run([program, "-version"], capture_output=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise ToolMissingError(f"{program} does not run: {error}") from error
     words = said.stdout.decode("utf-8", "replace").split()
-    if words[1:2] != ["version"] or len(words) < 3:
-        raise ToolMissingError(f"{program} is neither ffmpeg nor ffprobe")
+    if words[:1] not in ([name] for name in names) or words[1:2] != ["version"] or len(words) < 3:
+        wanted = "not " + names[0] if len(names) == 1 else "neither " + " nor ".join(names)
+        raise ToolMissingError(f"{program} is {wanted}; see the settings ffmpeg and ffprobe")
     return words[2].removeprefix("n")

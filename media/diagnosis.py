@@ -9,7 +9,10 @@ writes a line for each break and for each attempt to mend it (ffmpeg 9.0.2, ffpr
     [http @ 0x5575abc8aa80] Will reconnect at 254951 in 0 second(s), error=Input/output error.
 
 A break with no attempt after it, or attempts that were used up at one offset, was not mended.
-A file that was cut before it was uploaded says none of this: it is damaged, not unreadable.
+A file that was cut before it was uploaded says none of this: it is damaged, not unreadable. That
+holds, too, where it cannot be opened for an "I/O error" of which no connection told, but a demuxer.
+
+Of damage ffmpeg tells that there is some, not when: a decoder conceals what it can.
 """
 
 from __future__ import annotations
@@ -25,19 +28,41 @@ from media.safety import RECONNECTS
 TAIL: Final = 30
 #: Characters of a line that are kept, and of a line without end.
 _LINE: Final = 400
+#: Characters of a line that are looked at; an address with its signature takes up to two thousand.
+_LONGEST: Final = 4096
 
 #: What every line below has in it.
-_TELLING: Final = re.compile(r"http|tcp|tls|Error ")
+_TELLING: Final = re.compile(
+    r"http|tcp|tls|Error |[Cc]orrupt|nvalid (?:as|track)|mismatch|sync byte"
+)
 
-_BREAK: Final = re.compile(r"\[https? @ (\w+)\] Stream ends prematurely")
+#: The second is a connection that closes before the first line of an answer.
+_BREAK: Final = re.compile(
+    r"\[https? @ (\w+)\] (?:Stream ends prematurely|Error reading HTTP response)"
+)
 _MEND: Final = re.compile(r"\[https? @ (\w+)\] Will reconnect at (\d+)")
 #: 416 is left out: a damaged index makes ffmpeg ask for bytes that never existed.
 _STATUS: Final = re.compile(r"HTTP error (?!416)(\d{3})")
 _NETWORK: Final = re.compile(
     r"\[tcp @ \w+\] (?:Connection|Failed|Connection attempt|getaddrinfo)\b.*"
     r"|\[tls @ \w+\] .*"
-    r"|Error (?:during demuxing|opening input): (?:Connection \w+|Input/output error|.*timed out)"
-    r"|https?://\S+: (?:I/O error|Input/output error|Connection .*)"
+    r"|Error (?:during demuxing|opening input): (?:Connection \w+|.*timed out)"
+    r"|Error during demuxing: Input/output error"
+    r"|https?://\S+: Connection .*"
+)
+#: What is said of a redirect, and there nothing else is, but by Matroska of a cut header, too.
+_UNOPENED: Final = re.compile(
+    r"Error opening input: Input/output error|https?://\S+: (?:I/O error|Input/output error)"
+)
+#: Beginnings of lines: of a connection, and of one that somebody wrote who has read some bytes.
+_WIRE: Final = re.compile(r"\[(?:https?|tcp|tls) @ ")
+_CONTENTS: Final = re.compile(r"\[(?!(?:https?|tcp|tls) @ )[^\]]+\] (?!Error )|Truncating packet ")
+#: Of damage: decoders in general (fftools/ffmpeg_dec.c), then MPEG-TS, FLV and Matroska. Decoders'
+#: own words are left out: after a seek they complain of healthy films, too.
+_DAMAGE: Final = re.compile(
+    r"corrupt decoded frame|Error submitting packet to decoder|Packet corrupt|corrupt input packet"
+    r"|Packet mismatch|packet size mismatch|could not find sync byte"
+    r"|invalid as first byte of an EBML number|Invalid track number"
 )
 
 
@@ -51,6 +76,9 @@ class Diagnosis:
         self._broken: set[str] = set()
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._network: str | None = None
+        self._wire = self._contents = False
+        #: Whether ffmpeg met damage.
+        self.damaged = False
 
     @property
     def tail(self) -> tuple[str, ...]:
@@ -70,12 +98,15 @@ class Diagnosis:
         self._partial = b""
 
     def _read(self, raw: bytes) -> None:
-        line = raw.decode("utf-8", "replace").strip()
+        line = raw[:_LONGEST].decode("utf-8", "replace").strip()
         if not line:
             return
         self._tail.append(line)
+        self._wire = self._wire or _WIRE.match(line) is not None
+        self._contents = self._contents or _CONTENTS.match(line) is not None
         if not _TELLING.search(line):  # a damaged film complains thousands of times
             return
+        self.damaged = self.damaged or _DAMAGE.search(line) is not None
         if found := _BREAK.search(line):
             self._broken.add(found[1])
         elif found := _MEND.search(line):
@@ -83,8 +114,13 @@ class Diagnosis:
             self._attempts[found[1], found[2]] += 1
         elif found := _STATUS.search(line):
             self.status = int(found[1])
-        elif _NETWORK.search(line):
+        elif _NETWORK.search(line) or (self._is_unread and _UNOPENED.search(line)):
             self._network = self._network or redact(line)[:_LINE]
+
+    @property
+    def _is_unread(self) -> bool:
+        """Whether nothing says that bytes came and were the trouble."""
+        return self._wire or not self._contents
 
     @property
     def unreadable(self) -> str | None:

@@ -4,7 +4,9 @@ MediaError
 ├── ToolMissingError         no ffmpeg or ffprobe on this machine
 ├── UnsafeSourceError        an address that must not be given to ffmpeg
 ├── NotMediaError            the bytes are no film or sound that we read
+│   └── TooCostlyError       describing them takes more than it may
 └── RunError                 a run that ended without its result; carries evidence
+    ├── NotStartedError      this machine could not start the program  (transient)
     ├── FfmpegFailedError    non-zero exit or a signal
     ├── SourceUnreadableError  the bytes did not all arrive            (transient)
     ├── DeadlineExceededError  still running at the deadline           (transient)
@@ -45,6 +47,10 @@ class NotMediaError(MediaError):
         self.evidence = evidence
 
 
+class TooCostlyError(NotMediaError):
+    """ffprobe took more processor time, or said more of the source, than it may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What is known of a run. Nothing in it carries the query string of a URL."""
@@ -73,6 +79,12 @@ class RunError(MediaError):
         last = "; ".join(evidence.stderr[-3:]) or "nothing on stderr"
         super().__init__(f"{message} after {evidence.wall:.1f} s: {last}")
         self.evidence = evidence
+
+
+class NotStartedError(RunError):
+    """The program never began: a failure of this machine, which says nothing of the source."""
+
+    transient = True
 
 
 class FfmpegFailedError(RunError):

@@ -7,6 +7,7 @@ descriptor is closed.
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from media.box import box_for
 from media.command import SINK
 from media.diagnosis import Diagnosis
 from media.errors import (
@@ -21,6 +23,7 @@ from media.errors import (
     DeadlineExceededError,
     Evidence,
     FfmpegFailedError,
+    NotStartedError,
     RunError,
     SinkFailedError,
     SourceUnreadableError,
@@ -29,6 +32,7 @@ from media.errors import (
 from media.limits import Limits
 from media.pipes import Reader, Sink, close_all
 from media.redact import redact_all
+from media.scratch import used
 from media.spawn import Child, Exit, spawn
 
 #: Seconds between two looks at a run in which nothing happens.
@@ -49,6 +53,8 @@ class Finished:
     cpu: float
     #: Bytes of resident memory at the most.
     max_rss: int
+    #: Whether it complained of damage in the source.
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ class Job:
     """What to run and how long to bear it."""
 
     program: Path
-    #: ``sink:NAME`` stands for the pipe to that sink.
+    #: ``sink:NAME`` stands for the pipe to that sink. One named ``stderr`` hears that, too.
     arguments: tuple[str, ...]
     sinks: Mapping[str, Sink]
     #: Seconds, for the process and for the sinks to take the last of its output.
@@ -68,7 +74,10 @@ class Job:
     #: Sinks whose bytes are no progress.
     chatter: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
+    #: The working directory, and the only place to write in; None for nowhere.
     scratch: Path | None = None
+    #: Files and folders to read besides what the arguments name.
+    reads: tuple[Path, ...] = ()
     cancel: threading.Event | None = None
     clock: Callable[[], float] = time.monotonic
 
@@ -97,8 +106,8 @@ class _Run:
         try:
             for name in self._names:
                 self._add_reader(name, self._job.sinks[name])
-            self._add_reader("stderr", self._diagnosis.feed)
-            child = self._spawn()
+            self._add_reader("stderr", self._hear)
+            child = self._start()
             for reader in self._readers:
                 reader.start()
             ended = self._watch(child)
@@ -112,26 +121,43 @@ class _Run:
     def _add_reader(self, name: str, sink: Sink) -> None:
         self._readers = (*self._readers, Reader(name, sink, self._wake))
 
+    def _hear(self, data: bytes) -> None:
+        self._diagnosis.feed(data)
+        if "stderr" in self._job.sinks:
+            self._job.sinks["stderr"](data)
+
+    def _start(self) -> Child:
+        try:
+            return self._spawn()
+        except (OSError, subprocess.SubprocessError) as error:
+            message = f"{self._job.program.name}: it cannot be started ({error})"
+            raise NotStartedError(message, self._evidence()) from error
+
     def _spawn(self) -> Child:
         job, pipes = self._job, {SINK + r.name: f"pipe:{r.write_fd}" for r in self._readers[:-1]}
         return spawn(
             (str(job.program), *(pipes.get(a, a) for a in job.arguments)),
             stderr=self._readers[-1].write_fd,
             pass_fds=tuple(reader.write_fd for reader in self._readers[:-1]),
-            resources=job.limits.resources(job.deadline),
+            resources=job.limits.resources(job.deadline, writes=job.scratch is not None),
+            box=box_for(job.program, job.arguments, scratch=job.scratch, reads=job.reads),
             cwd=job.scratch,
         )
 
     def _watch(self, child: Child) -> Exit:
         """Until the process has ended and its output is taken. Raises whatever ends it sooner."""
+        pause = _MOMENT
         while True:
+            if child.poll():
+                self._hang_up()
             delivering = any(reader.running for reader in self._readers)
-            if child.poll() and not delivering:
+            if child.exit and not delivering:
                 break
             self._check(child)
-            # Once its pipes have ended, the process itself takes but a moment.
-            self._wake.wait(_LOOK if delivering else _MOMENT)
+            # Once its pipes have ended, the process itself takes but a moment, as a rule.
+            self._wake.wait(_LOOK if delivering else pause)
             self._wake.clear()
+            pause = _MOMENT if delivering else min(2 * pause, _LOOK)
         self._check_sinks(child)
         assert child.exit is not None
         return child.exit
@@ -143,6 +169,9 @@ class _Run:
             raise self._stop(child, CanceledError, "the run was canceled")
         if now - self._started > job.deadline:
             raise self._stop(child, DeadlineExceededError, f"not done in {job.deadline:.0f} s")
+        if job.scratch is not None and used(job.scratch) > job.limits.scratch:
+            written = f"more than {job.limits.scratch} bytes written to its scratch directory"
+            raise self._stop(child, FfmpegFailedError, written)
         if job.stall is not None and child.exit is None and self._still_for(child, now) > job.stall:
             raise self._stop(child, StalledError, f"no progress for {job.stall:.0f} s")
 
@@ -173,6 +202,11 @@ class _Run:
                 reader.discard()
         if child is not None:
             child.end()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        for reader in self._readers:
+            reader.hang_up()
 
     def _evidence(self, exit_code: int | None = None) -> Evidence:
         argv = redact_all((str(self._job.program), *self._job.arguments))
@@ -183,6 +217,9 @@ class _Run:
         self._diagnosis.finish()
         evidence = self._evidence(ended.code)
         name = self._job.program.name
+        if not ended.started:
+            message = f"{name}: it could not be started, {evidence.describe_exit()}"
+            raise NotStartedError(message, evidence)
         if (why := self._diagnosis.unreadable) is not None:
             raise SourceUnreadableError(f"{name}: {why}", evidence, self._diagnosis.status)
         if ended.code != 0:
@@ -194,4 +231,5 @@ class _Run:
             wall=evidence.wall,
             cpu=ended.cpu,
             max_rss=ended.max_rss,
+            damaged=self._diagnosis.damaged,
         )

@@ -18,17 +18,22 @@ class Limits:
     #: Bytes of address space: a net under runaway allocations. On two cores, 8K into three rungs
     #: took 3.6 GiB.
     address_space: int | None = 16 * 1024 * _MIB
-    #: Bytes of the largest file it may write. Film and sound leave through pipes.
-    file_size: int | None = 64 * _MIB
+    #: Bytes of all its files in scratch together. Film and sound leave through pipes, so that
+    #: without scratch not a byte can be written to any file.
+    scratch: int = 64 * _MIB
     open_files: int | None = 256
 
-    def resources(self, deadline: float) -> dict[str, int]:
-        """Limits by their ``RLIMIT_`` name for a run that may take ``deadline`` seconds."""
+    def resources(self, deadline: float, *, writes: bool) -> dict[str, int]:
+        """Limits by their ``RLIMIT_`` name for a run that may take ``deadline`` seconds.
+
+        None on the number of processes: it counts those of the user, and of root none at all.
+        A child cannot start any (see :mod:`media.seccomp`).
+        """
         cpu = self.cpu_seconds or math.ceil(deadline * (os.cpu_count() or 1)) + 1
         wanted = {
             "CPU": cpu,
             "AS": self.address_space,
-            "FSIZE": self.file_size,
+            "FSIZE": self.scratch if writes else 0,
             "NOFILE": self.open_files,
             "CORE": 0,
         }

@@ -2,11 +2,15 @@
 
 A sink is called in its pipe's own thread; while it works nobody reads, the pipe fills up and
 the writer waits. So a slow sink slows the process down and nothing is buffered beyond a pipe.
+
+A pipe ends when nobody holds its other end; a process that left its own group could do so for
+ever. So once the process that was started has ended, only what is in the pipe already counts.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +19,8 @@ from contextlib import suppress
 Sink = Callable[[bytes], None]
 
 _READ = 256 * 1024
+#: Milliseconds between two looks at whether there is anything to wait for.
+_GLANCE = 100
 
 
 class Reader:
@@ -28,6 +34,7 @@ class Reader:
         self._write_open = True
         self._thread: threading.Thread | None = None
         self._discard = False
+        self._hung_up = False
         #: Bytes taken from the pipe, and whether the sink is at work.
         self.received = 0
         self.busy = False
@@ -49,8 +56,14 @@ class Reader:
         """Deliver nothing more, but keep the pipe empty so that the writer can end."""
         self._discard = True
 
+    def hang_up(self) -> None:
+        """Deliver what is in the pipe, and wait for no more: the writer has ended."""
+        self._hung_up = True
+
     def close(self) -> None:
-        """Wait for the thread and close what is open. The writer must have ended."""
+        """Wait for the thread, and for a sink at work, and close what is open."""
+        self.discard()
+        self.hang_up()
         self.close_write_end()
         if self._thread is not None:
             self._thread.join()
@@ -69,12 +82,24 @@ class Reader:
 
     def _read(self) -> None:
         try:
-            while data := os.read(self._read_fd, _READ):
+            while data := self._next():
                 self.received += len(data)
                 self._deliver(data)
         finally:
             self._close_read_end()
             self._wake.set()
+
+    def _next(self) -> bytes:
+        """The next bytes; none at the end."""
+        pipe = select.poll()
+        pipe.register(self._read_fd, select.POLLIN)
+        # Asked before the look: what was written until then is in the pipe, and will be seen.
+        while (hung_up := self._hung_up) is False and not pipe.poll(_GLANCE):
+            pass
+        if hung_up and not pipe.poll(0):
+            return b""
+        ended = self._hung_up and self._discard
+        return b"" if ended else os.read(self._read_fd, _READ)
 
     def _deliver(self, data: bytes) -> None:
         if self._discard:

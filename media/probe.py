@@ -1,25 +1,40 @@
 """Asks ffprobe what a source is, with few small reads.
 
-Two runs: one for the tracks, one for the first packets of the main picture track. Where those
-leave in doubt which picture is shown first, ffmpeg decodes one: it is ffmpeg that will encode.
+One run for the tracks, then two side by side: for the first packets of the main picture track,
+and for one near its stated end. Where the first packets leave in doubt which picture is shown
+first, ffmpeg decodes one: it is ffmpeg that will encode.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from media.binaries import Tools
 from media.command import SINK
-from media.errors import FfmpegFailedError, NotMediaError, SinkFailedError
+from media.ending import find_end
+from media.errors import (
+    CanceledError,
+    FfmpegFailedError,
+    MediaError,
+    NotMediaError,
+    NotStartedError,
+    SinkFailedError,
+    TooCostlyError,
+)
 from media.execute import Finished, Job, execute
+from media.fields import integer, mapping, mappings
 from media.limits import Limits
 from media.parse import ENTRIES, parse
 from media.probed import Probe, Timing, VideoStream
@@ -35,6 +50,22 @@ _FEWEST: Final = 24
 #: Bytes of the source that the sample of packets may take to read.
 _SAMPLE: Final = 6 * 1024 * 1024
 
+#: What describing a source may take. An index box of twenty bytes can ask for gigabytes and many
+#: seconds of filling them; the longest honest films' indexes take 100 MB and a second. Addresses
+#: are taken by the threads of decoders, too, and their number grows with the machine's.
+LIMITS: Final = Limits(
+    cpu_seconds=10, address_space=(1024 + 160 * (os.cpu_count() or 1)) * 1024 * 1024
+)
+
+#: Seconds that looking for the end may take: without an index, a seek reads all there is.
+_END: Final = 6.0
+#: Packets that are read on from there: more than any group of pictures and its sound.
+_LAST_PACKETS: Final = 4000
+#: Share of a fragmented MP4 that the index behind its last packet takes at the most.
+_INDEX: Final = Fraction(1, 25)
+#: Their length is taken from the last packets, so that it is that of what can be read.
+_MEASURED: Final = frozenset({"mpegts", "mpeg", "ogg"})
+
 #: ffprobe has no other way to say it (libavformat/demux.c, estimate_timings_from_bit_rate).
 _ESTIMATED: Final = "Estimating duration from bitrate"
 
@@ -48,17 +79,20 @@ def probe(
     *,
     deadline: float = 30.0,
     ca_file: Path | None = None,
-    limits: Limits | None = None,
+    limits: Limits = LIMITS,
+    max_pixels: int | None = None,
     cancel: threading.Event | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Probe:
     """What the source at ``url`` (or at an absolute path) is. Times are seconds.
 
-    Raises :class:`NotMediaError` where ffprobe can make nothing of the bytes, and a
+    ``max_pixels`` is the largest picture that is decoded to find out.
+    Raises :class:`NotMediaError` where ffprobe can make nothing of the bytes,
+    :class:`TooCostlyError` where it takes more than it may to describe them, and a
     :class:`media.errors.RunError` otherwise, :class:`SourceUnreadableError` among them.
     """
-    source = input_options(url, ca_file=ca_file)
-    asker = _Asker(tools, url, source, clock() + deadline, limits or Limits(), cancel, clock)
+    source = input_options(url, ca_file=ca_file, max_pixels=max_pixels)
+    asker = _Asker(tools, url, source, clock() + deadline, limits, cancel, clock)
     document, finished = asker.describe("-show_entries", ENTRIES)
     estimated = any(_ESTIMATED in line for line in finished.stderr_tail)
     found = parse(document, estimated=estimated)
@@ -72,16 +106,53 @@ def probe(
 
 def _timing(asker: _Asker, found: Probe, main: VideoStream) -> Timing | None:
     count = sample_size(found, main)
-    document, _ = asker.describe(
-        *("-select_streams", str(main.index)),
-        *("-read_intervals", f"%+#{count}"),
-        *("-show_entries", "packet=pts,dts,flags"),
-    )
-    packets = parse_packets(document)
-    first = _first_picture(asker, main, packets)
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(_ending, asker.hurried(_END), found, main)
+        packets = asker.packets(main, f"%+#{count}")
+        first = _first_picture(asker, main, packets)
+        end = ending.result()
     if first is None:
         return None
-    return timing(main, packets, first, complete=len(packets) < count)
+    complete = end.breaks_off is None and len(packets) < count
+    return timing(main, packets, first, complete=complete).model_copy(update=asdict(end))
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What is known of a source's end: those fields of :class:`Timing`."""
+
+    seen_to_end: bool
+    breaks_off: Fraction | None = None
+    unread: int = 0
+
+
+def _ending(asker: _Asker, found: Probe, main: VideoStream) -> _End:
+    if found.estimated or found.duration is None or found.container in _MEASURED:
+        return _End(found.container in _MEASURED)
+    begin = _exact(found.start or 0.0 if main.start is None else main.start)
+    told = begin + _exact(main.duration) if main.duration else _exact(found.duration)
+    try:
+        end = find_end(partial(asker.packets, main), main.time_base, begin, told)
+        return _End(True, end, _unread(asker, found, main, told))
+    except (CanceledError, NotStartedError):
+        raise
+    except MediaError:
+        return _End(False)
+
+
+def _unread(asker: _Asker, found: Probe, main: VideoStream, told: Fraction) -> int:
+    """A fragmented MP4 lasts as long as its fragments, up to the first damaged header.
+
+    So what lies behind its last packet tells whether that was all.
+    """
+    if found.container != "mov" or main.frames is not None or found.size is None:
+        return 0
+    lost = found.size - asker.reach(told)
+    return lost if lost > found.size * _INDEX else 0
+
+
+def _exact(seconds: float) -> Fraction:
+    return Fraction(seconds).limit_denominator(1_000_000)
 
 
 def sample_size(found: Probe, main: VideoStream) -> int:
@@ -114,6 +185,31 @@ class _Asker:
     cancel: threading.Event | None
     clock: Callable[[], float]
 
+    def hurried(self, seconds: float) -> _Asker:
+        """The same with no more than so many seconds left."""
+        return replace(self, until=min(self.until, self.clock() + seconds))
+
+    def packets(self, main: VideoStream, intervals: str) -> tuple[Packet, ...]:
+        """The track's packets in ffprobe's ``-read_intervals``."""
+        document, _ = self.describe(
+            *("-select_streams", str(main.index)),
+            *("-read_intervals", intervals),
+            *("-show_entries", "packet=pts,dts,flags"),
+        )
+        return parse_packets(document)
+
+    def reach(self, start: Fraction) -> int:
+        """Where the last byte of the packets from ``start`` on lies."""
+        document, _ = self.describe(
+            *("-read_intervals", f"{float(start):.3f}%+#{_LAST_PACKETS}"),
+            *("-show_entries", "packet=pos,size"),
+        )
+        listed = mappings(mapping(document).get("packets"))
+        return max(
+            ((integer(p.get("pos")) or 0) + (integer(p.get("size")) or 0) for p in listed),
+            default=0,
+        )
+
     def describe(self, *question: str) -> tuple[Any, Finished]:
         """ffprobe's JSON answer. Raises :class:`NotMediaError`."""
         quiet = ("-hide_banner", "-v", "repeat+warning", "-of", "json=c=1", "-o", f"{SINK}json")
@@ -123,8 +219,7 @@ class _Asker:
             )
             return json.loads(answer), finished
         except FfmpegFailedError as error:
-            if (error.evidence.exit_code or 0) < 0:
-                raise
+            self._check_signal(error)
             raise NotMediaError("this is no media that we read", error.evidence.stderr) from error
         except (ValueError, RecursionError) as error:
             raise NotMediaError("ffprobe cannot describe the source") from error
@@ -133,17 +228,26 @@ class _Asker:
         """Presentation time of the first picture that ffmpeg decodes; None where it cannot."""
         arguments = (
             *("-hide_banner", "-nostdin", "-nostats", "-v", "repeat+warning", "-copyts"),
-            *(*self.source, "-i", self.url, "-map", f"0:{main.index}", "-frames:v", "1"),
+            *("-max_error_rate", "1", *self.source, "-i", self.url),
+            *("-map", f"0:{main.index}", "-frames:v", "1"),
             *("-fps_mode", "passthrough", "-enc_time_base", "demux"),
             *("-f", "framecrc", f"{SINK}first"),
         )
         try:
             answer, _ = self._run(self.tools.ffmpeg, arguments, "first")
         except FfmpegFailedError as error:
-            if (error.evidence.exit_code or 0) < 0:
-                raise
+            self._check_signal(error)
             return None
         return parse_first(answer.decode("ascii", "replace"))
+
+    def _check_signal(self, error: FfmpegFailedError) -> None:
+        """Raise unless the process ended by itself."""
+        code = error.evidence.exit_code or 0
+        if code == -signal.SIGXCPU:
+            took = f"describing the source takes more than {self.limits.cpu_seconds} s"
+            raise TooCostlyError(took) from error
+        if code < 0:
+            raise error
 
     def _run(self, program: Path, arguments: tuple[str, ...], sink: str) -> tuple[bytes, Finished]:
         answer = bytearray()
@@ -166,7 +270,8 @@ class _Asker:
                 )
             )
         except SinkFailedError as error:
-            raise NotMediaError(f"the source cannot be described: {error.__cause__}") from error
+            told = f"the source cannot be described: {error.__cause__}"
+            raise TooCostlyError(told) from error
         return bytes(answer), finished
 
 

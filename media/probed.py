@@ -79,11 +79,19 @@ class Timing(Facts):
     longest_gop: float | None = None
     #: Whether sampled pictures lie on an even grid.
     constant_rate: bool = True
+    #: Whether they do but for a hole or two: damage, or a still; the rate is that of the grid.
+    holed: bool = False
     #: The rate the sampled pictures have; None with fewer than two.
     rate: Fraction | None = None
     #: Whether packets lack presentation times, so that a picture's time after a seek may differ
     #: from the one it has when all is decoded from the start.
     timestamps_missing: bool = False
+    #: When the last picture that can be read is shown, where that is clearly before the stated end.
+    breaks_off: Fraction | None = None
+    #: Whether that was found out.
+    seen_to_end: bool = False
+    #: Bytes of film behind the last packet that can be read, in files that state no length.
+    unread: int = 0
 
 
 class Probe(Facts):

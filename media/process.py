@@ -44,7 +44,8 @@ def run(
     Sinks and ``on_progress`` are called from threads of their own, and never after this has
     returned or raised. A sink that is slow holds ffmpeg back; one that raises ends it.
     ``stall`` seconds without a frame, a byte or a moment of output time end the run, and so do
-    ``command.deadline`` and ``cancel``. ``scratch`` is the working directory.
+    ``command.deadline`` and ``cancel``. ``scratch`` is the working directory and the only place
+    where files can be written; without it there is none.
 
     Raises a :class:`media.errors.RunError`: see there for which of them are worth another try.
     The thread that calls this must live until it returns.

@@ -34,10 +34,17 @@ _WELL_KNOWN_CA_FILES: Final = (
 
 
 def input_mapping(
-    source: str, *, ca_file: Path | None = None, read_timeout: float = 15.0
+    source: str,
+    *,
+    ca_file: Path | None = None,
+    read_timeout: float = 15.0,
+    max_pixels: int | None = None,
 ) -> dict[str, str]:
     """Input options by name, as ffmpeg-python takes them. See :func:`input_options`."""
     options = {"format_whitelist": CONTAINERS}
+    if max_pixels is not None:
+        # Headers lie: a film of 320x180 may have a picture of 16384x16384 in its middle.
+        options["max_pixels"] = str(max_pixels)
     scheme = urlsplit(source).scheme
     if source.startswith("/"):
         return options | {"protocol_whitelist": "file"}
@@ -51,13 +58,20 @@ def input_mapping(
 
 
 def input_options(
-    source: str, *, ca_file: Path | None = None, read_timeout: float = 15.0
+    source: str,
+    *,
+    ca_file: Path | None = None,
+    read_timeout: float = 15.0,
+    max_pixels: int | None = None,
 ) -> tuple[str, ...]:
     """Arguments to stand before ``-i source``, for ffmpeg and ffprobe alike.
 
-    ``read_timeout`` is in seconds for one read. Raises :class:`UnsafeSourceError`.
+    ``read_timeout`` is in seconds for one read; larger pictures than ``max_pixels`` are not
+    decoded. Raises :class:`UnsafeSourceError`.
     """
-    options = input_mapping(source, ca_file=ca_file, read_timeout=read_timeout)
+    options = input_mapping(
+        source, ca_file=ca_file, read_timeout=read_timeout, max_pixels=max_pixels
+    )
     return tuple(word for name, value in options.items() for word in (f"-{name}", value))
 
 

@@ -3,6 +3,10 @@
 On Linux the child is killed when the *thread* that spawned it ends (``PR_SET_PDEATHSIG``). So
 the thread that calls :func:`spawn` must stay until the child has ended; ``execute`` does, for
 it waits in the calling thread.
+
+An exit status does not tell whether the program was ever started: an interpreter that cannot
+start ends with 1, as ffprobe does at a source that it cannot read. So the launcher says so
+through a pipe of its own, which closes when it becomes the program.
 """
 
 from __future__ import annotations
@@ -21,12 +25,22 @@ from typing import Final
 
 import psutil
 
-_LAUNCH: Final = str(Path(__file__).with_name("launch.py"))
+from media.box import Box
+from media.launch import STARTED
+
+#: ``-I -S`` sees the standard library alone, so it is told where this package is.
+_LAUNCH: Final = (
+    f"import sys; sys.path.append({str(Path(__file__).resolve().parents[1])!r});"
+    "from media import launch; launch.main(*sys.argv[1:])"
+)
 
 #: Nothing of ours: no credentials, no proxies, no library paths.
 _ENVIRONMENT: Final = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
 
 _POLL: Final = 0.01
+
+#: What a loader ends with where a library is missing or cannot be mapped; ffmpeg never does.
+_NO_LIBRARY: Final = 127
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +53,18 @@ class Exit:
     cpu: float
     #: Bytes of resident memory at the most.
     max_rss: int
+    #: Whether the program itself was started: not its launcher alone, and not a loader that did
+    #: not find its libraries.
+    started: bool
 
 
 class Child:
     """A running process group."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], started: int) -> None:
         self._process = process
+        #: The reading end of the launcher's pipe; closed when the child is reaped.
+        self._started = started
         self.exit: Exit | None = None
 
     def cpu(self) -> float:
@@ -79,14 +98,39 @@ class Child:
                 os.killpg(self._process.pid, number)
 
     def _reap(self, options: int) -> Exit | None:
+        if not self._has_ended(options):
+            return None
         pid, status, usage = os.wait4(self._process.pid, options)
         if pid == 0:
             return None
         code = os.waitstatus_to_exitcode(status)
         self._process.returncode = code
         rss = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        self.exit = Exit(code, usage.ru_utime + usage.ru_stime, rss)
+        cpu = usage.ru_utime + usage.ru_stime
+        self.exit = Exit(code, cpu, rss, self._was_started() and code != _NO_LIBRARY)
         return self.exit
+
+    def _was_started(self) -> bool:
+        try:
+            return os.read(self._started, 8)[-1:] == STARTED
+        except BlockingIOError:  # nothing was written, and somebody else still could
+            return False
+        finally:
+            os.close(self._started)
+
+    def _has_ended(self, options: int) -> bool:
+        """Look without reaping, and take along what is left of the group while its number is ours.
+
+        Where a system cannot look so, nothing is taken along; our pipes are closed all the same.
+        """
+        if not hasattr(os, "waitid"):
+            return True
+        pid = self._process.pid
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | options) is None:
+            return False
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        return True
 
 
 def spawn(
@@ -95,19 +139,31 @@ def spawn(
     stderr: int,
     pass_fds: Sequence[int],
     resources: dict[str, int],
+    box: Box,
     cwd: Path | None,
 ) -> Child:
-    """Start ``argv`` with nothing on stdin and stdout, and only these descriptors open."""
-    launcher = (sys.executable, "-I", "-S", _LAUNCH, str(os.getpid()), json.dumps(resources))
-    return Child(
-        subprocess.Popen(
+    """Start ``argv`` in ``box``, nothing on stdin and stdout, and only these descriptors open.
+
+    Raises :class:`OSError` where this machine has no room for a process.
+    """
+    started, tells = os.pipe()
+    os.set_blocking(started, False)
+    rules = json.dumps({**box.rules(os.getpid(), resources), "started": tells})
+    launcher = (sys.executable, "-I", "-S", "-c", _LAUNCH, rules)
+    try:
+        process = subprocess.Popen(
             (*launcher, *argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
-            pass_fds=tuple(pass_fds),
+            pass_fds=(*pass_fds, tells),
             start_new_session=True,
             env=_ENVIRONMENT,
             cwd=cwd or "/",
         )
-    )
+    except BaseException:
+        os.close(started)
+        raise
+    finally:
+        os.close(tells)
+    return Child(process, started)

@@ -1,7 +1,7 @@
 """What the first packets of a picture track tell of its clock. Pure.
 
-ffprobe lists packets in decoding order. Flags are ``K`` for a key frame and ``D`` for one that
-an edit list hides.
+ffprobe lists packets in decoding order. Flags are ``K`` for a key frame, ``D`` for one that
+an edit list hides and ``C`` for one of which bytes are missing.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ _ROUND: Final = (*STANDARD, Fraction(120))
 #: Packets at the start in which a missing time puts the first picture's time in doubt.
 _START: Final = 32
 
+#: Holes in a sample that still has a pace; the longest is of half a second and more, and at its
+#: edges single pictures may be left that were to be shown in it.
+_HOLES: Final = 3
+
 #: Deepest reordering of H.264 and HEVC, in pictures.
 _REORDER: Final = 16
 
@@ -49,6 +53,8 @@ class Packet:
     dts: int | None
     key: bool = False
     hidden: bool = False
+    #: Whether not all of its bytes are there.
+    corrupt: bool = False
 
 
 def parse_packets(document: Any) -> tuple[Packet, ...]:
@@ -59,6 +65,7 @@ def parse_packets(document: Any) -> tuple[Packet, ...]:
             dts=integer(entry.get("dts")),
             key="K" in str(entry.get("flags", "")),
             hidden="D" in str(entry.get("flags", "")),
+            corrupt="C" in str(entry.get("flags", "")),
         )
         for entry in mappings(mapping(document).get("packets"))
     )
@@ -87,11 +94,13 @@ def timing(
     seconds = [time * stream.time_base for time in times]
     measured = _mean_rate(seconds)
     rate = _even_rate(seconds, stream, measured)
+    grid = _holed_rate(seconds, stream) if rate is None else None
     return Timing(
         first_picture=first,
         longest_gop=_longest_gop(packets, stream.time_base),
         constant_rate=measured is None or (rate is not None and not _thins_out(stream, rate)),
-        rate=rate or measured,
+        holed=grid is not None,
+        rate=rate or grid or measured,
         timestamps_missing=missing,
     )
 
@@ -140,6 +149,19 @@ def _even_rate(
         candidates += [rate / 2 for rate in candidates]
         seconds = _pairs(seconds, stream.average_rate, measured)
     return next((rate for rate in candidates if _on_grid(seconds, rate)), None)
+
+
+def _holed_rate(seconds: Sequence[Fraction], stream: VideoStream) -> Fraction | None:
+    """A standard rate of the stream on whose grid all pictures lie, with a hole or two."""
+    steps = [later - sooner for sooner, later in pairwise(seconds)]
+    stated = (stream.base_rate, stream.average_rate)
+    for rate in (rate for rate in stated if rate in STANDARD):
+        frames = [step * rate for step in steps]
+        holes = [step for step in frames if step > 1 + 2 * _JITTER]
+        even = all(abs(step - round(step)) <= _JITTER for step in frames)
+        if even and 0 < len(holes) <= _HOLES and max(holes) >= rate / 2:
+            return rate
+    return None
 
 
 def _pairs(

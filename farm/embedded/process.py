@@ -23,6 +23,8 @@ from farm.embedded.errors import EmbeddedError
 #: Seconds between two looks at whether a server is ready.
 POLL = 0.05
 LOG_LINES = 15
+#: Bytes of the log read at once.
+MOST_NEWS = 1024**2
 #: Seconds a server of a farm that was just killed may still hold the directory.
 LOCK_TIMEOUT = 5.0
 
@@ -54,8 +56,9 @@ class ServerProcess:
         self._monotonic = monotonic
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
-        #: Where in the log the present run begins.
+        #: Where in the log the present run begins, and what has not been read of it.
         self._log_start = 0
+        self._unread = 0
 
     @property
     def pid(self) -> int | None:
@@ -77,6 +80,7 @@ class ServerProcess:
         """Start the server; it logs to ``log``. The directory must be locked."""
         assert self._lock is not None
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
+        self._unread = self._log_start
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 _tied(argv),
@@ -125,6 +129,14 @@ class ServerProcess:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+
+    def news(self) -> bytes:
+        """What was logged since the last call; of much, the end."""
+        with self.log.open("rb") as log:
+            log.seek(max(self._unread, log.seek(0, os.SEEK_END) - MOST_NEWS))
+            news = log.read()
+            self._unread = log.tell()
+        return news
 
     def last_lines(self, count: int = LOG_LINES) -> str:
         """The end of the log since the last ``start``."""

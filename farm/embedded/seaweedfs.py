@@ -9,8 +9,9 @@ that has elected itself (one start in three), since it asks again 5 s later only
 
 The S3 gateway wants the keys. By default the filer and the volume servers would give, take and
 delete everything without, and tell browsers that pages of any origin may ask: tokens and origins
-that nobody has shut them. The master answers every process of this machine. Where other people
-have accounts on it, use a storage of its own instead.
+that nobody has shut them. The master would delete the whole bucket for a GET without a key, so it
+and the filer answer no such request. Their gRPC, which no web page speaks, is open to every process
+of this machine. Where other people have accounts on it, use a storage of its own instead.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ VOLUMES = 100_000
 PROBE = "reelfarm-readiness"
 #: Seconds.
 PROBE_TIMEOUT = 3.0
+#: What it logs of a disk without room (ENOSPC), and the bytes that count as some.
+_NO_ROOM = b"no space left on device"
+_LEAST = 16 * 1024**2
 _ROLES = ("s3", "master", "volume", "filer")
 #: What servers ask each other's tokens for; of clients, only the gateway is one.
 _TOKENS = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
@@ -61,6 +65,8 @@ class SeaweedFS(Server):
     #: Go's collector is lazy: 1.5 GB uploaded took 1.4 GB of memory without this, 250 MB with it.
     environment: ClassVar[Mapping[str, str]] = {"GOMEMLIMIT": "384MiB"}
 
+    _has_room = True
+
     @property
     def endpoint(self) -> str:
         """The S3 endpoint's URL."""
@@ -69,6 +75,15 @@ class SeaweedFS(Server):
     def config(self, bucket: str = BUCKET, prefix: str = "") -> S3Config:
         """How to connect to it."""
         return S3Config(self.endpoint, REGION, bucket, prefix, ACCESS_KEY, self.state.secret)
+
+    def is_stuck(self) -> bool:
+        """Whether it goes on refusing writes for want of room, though its disk has some again.
+
+        Its directory is eight databases (goleveldb), each of which takes no more writes after one
+        that failed, until it is opened anew.
+        """
+        had_room, self._has_room = self._has_room, _has_room(self.directory)
+        return _NO_ROOM in self._process.news() and had_room and self._has_room
 
     def _argv(self) -> list[str]:
         (self.directory / "data").mkdir(exist_ok=True)
@@ -89,6 +104,12 @@ class SeaweedFS(Server):
         # weed makes these whatever the options say, and forgets the gateway's when it ends.
         for role, grpc in zip(_ROLES, self.state.ports[1::2], strict=True):
             Path(f"/tmp/seaweedfs-{role}-grpc-{grpc}.sock").unlink(missing_ok=True)  # noqa: S108
+
+
+def _has_room(directory: Path) -> bool:
+    """Whether it would take writes: below one percent of free disk it refuses all of them."""
+    disk = shutil.disk_usage(directory)
+    return disk.free > max(_LEAST, disk.total // 100)
 
 
 def find_weed() -> Path:
@@ -137,6 +158,8 @@ def _options(ports: tuple[int, ...]) -> list[str]:
     options: dict[str, object] = {
         "ip": LOOPBACK,
         "ip.bind": LOOPBACK,
+        # The master's and the filer's; the gateway and the volume servers want keys and tokens.
+        "disableHttp": "true",
         "dir": "data",
         "volume.max": VOLUMES,
         "volume.preStopSeconds": 0,

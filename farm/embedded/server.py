@@ -66,7 +66,8 @@ class Server(ABC):
     def spawn(self) -> None:
         """Begin to start. Raises EmbeddedError if the directory is in use or unusable."""
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self.directory.parent, self.directory):  # the mode is the last one's
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._process.lock()
             self._launch(self._previous() or self._fresh(secrets.token_hex(24)))
         except OSError as error:
@@ -94,6 +95,10 @@ class Server(ABC):
     def check(self) -> None:
         """Raises EmbeddedError, with the log's last lines, if it has died."""
         self._process.check()
+
+    def is_stuck(self) -> bool:
+        """Whether it runs, and only a restart makes it work again; to be asked every second."""
+        return False
 
     def stop(self) -> None:
         """Stop it, kindly and then not, and wait for its end. May be called again."""

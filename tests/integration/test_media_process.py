@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,10 +22,14 @@ from media.errors import (
     CanceledError,
     DeadlineExceededError,
     FfmpegFailedError,
+    NotMediaError,
+    NotStartedError,
     SinkFailedError,
     StalledError,
 )
+from media.execute import Job, execute
 from media.limits import Limits
+from media.probe import probe
 from media.process import Finished, Progress, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,14 +170,21 @@ def test_busy_sink_is_no_stall(tools: Tools) -> None:
     assert run(tools, command, sinks={"raw": sink}, stall=0.5).exit_code == 0
 
 
-def test_process_that_ignores_terminate_is_killed(tools: Tools, tmp_path: Path) -> None:
-    stubborn = tmp_path / "ffmpeg"
-    stubborn.write_text("#!/bin/sh\ntrap '' TERM\nsleep 60 &\nwait; wait; sleep 60\n")
-    stubborn.chmod(0o755)
+def stand_in(code: str, **more: Any) -> Job:
+    """A Python program in place of ffmpeg."""
+    reads = tuple(Path(sys.base_prefix) / name for name in ("lib", "bin"))
+    return Job(Path(sys.executable).resolve(), ("-I", "-S", "-c", code), {}, reads=reads, **more)
+
+
+def test_process_that_ignores_terminate_is_killed() -> None:
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "while True: time.sleep(60)"
+    )
     started = time.monotonic()
     with pytest.raises(DeadlineExceededError):
-        run(Tools(stubborn, tools.ffprobe), Command((), 0.3), sinks={})
-    assert 2.0 < time.monotonic() - started < 6
+        execute(stand_in(code, deadline=1.0))
+    assert 3.0 < time.monotonic() - started < 10
 
 
 def test_failure_carries_evidence(tools: Tools) -> None:
@@ -205,27 +218,34 @@ def test_limits_hold(tools: Tools, tmp_path: Path) -> None:
             tools,
             Command((*ENDLESS, "-f", "rawvideo", str(tmp_path / "big")), 30.0),
             sinks={},
-            limits=Limits(file_size=100_000),
+            limits=Limits(scratch=100_000),
+            scratch=tmp_path,
         )
     assert (tmp_path / "big").stat().st_size <= 100_000
     with pytest.raises(FfmpegFailedError):
         run(tools, endless(), sinks={"raw": len}, limits=Limits(address_space=64 * 1024 * 1024))
 
 
+SPY = """
+import json, os, resource
+def is_open(fd):
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+found = dict(os.environ), list(filter(is_open, range(256))), os.getcwd()
+with open("found", "w") as file:
+    json.dump((*found, resource.getrlimit(resource.RLIMIT_CORE)), file)
+"""
+
+
 def test_nothing_of_ours_reaches_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
-    spy = tmp_path / "ffmpeg"
-    spy.write_text("#!/bin/sh\nenv > env; ls /proc/self/fd > fds; ulimit -c > core; pwd > cwd\n")
-    spy.chmod(0o755)
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    run(Tools(spy, spy), Command((), 10.0), sinks={}, scratch=scratch)
-    assert "s3cr3t" not in (scratch / "env").read_text()
-    assert "HOME=" not in (scratch / "env").read_text()
-    # stdin, stdout, stderr, the progress pipe, and the one ls reads the directory with.
-    assert len((scratch / "fds").read_text().split()) == 5
-    assert (scratch / "core").read_text().strip() == "0"
-    assert (scratch / "cwd").read_text().strip() == str(scratch)
+    execute(stand_in(SPY, deadline=10.0, scratch=tmp_path))
+    environment, descriptors, folder, core = json.loads((tmp_path / "found").read_text())
+    assert set(environment) <= {"LC_ALL", "LC_CTYPE", "AV_LOG_FORCE_NOCOLOR"}
+    assert (descriptors, folder, core) == ([0, 1, 2], str(tmp_path), [0, 0])
 
 
 def test_unknown_sink_is_refused_before_anything_starts(tools: Tools) -> None:
@@ -237,8 +257,41 @@ def test_program_that_cannot_start(tools: Tools, tmp_path: Path) -> None:
     broken = tmp_path / "ffmpeg"
     broken.write_text("not a program")
     broken.chmod(0o755)
-    with pytest.raises(FfmpegFailedError, match="cannot be started"):
+    with pytest.raises(NotStartedError, match="cannot be started") as caught:
         run(Tools(broken, broken), Command((), 10.0), sinks={})
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize("trouble", ["raise MemoryError", "import os; os.abort()", "1 / 0"])
+def test_a_machine_that_cannot_start_ffprobe_says_nothing_of_the_film(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Whatever the exit status: a traceback's is that of ffprobe at a film it cannot read."""
+    (tmp_path / "film").write_text("no film")
+    with pytest.raises(NotMediaError):
+        probe(tools, str(tmp_path / "film"))
+    monkeypatch.setattr("media.spawn._LAUNCH", trouble)
+    with pytest.raises(NotStartedError):
+        probe(tools, str(tmp_path / "film"))
+
+
+def test_no_room_for_a_process_says_nothing_of_the_film(
+    tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("media.spawn.subprocess.Popen", full)
+    with pytest.raises(NotStartedError, match="Cannot allocate memory"):
+        probe(tools, "/film")
+
+
+def test_a_missing_library_is_told_from_a_failure() -> None:
+    """The loader's status is its own; any other is the program's, which was started."""
+    with pytest.raises(NotStartedError):
+        execute(stand_in("raise SystemExit(127)", deadline=10.0))
+    with pytest.raises(FfmpegFailedError):
+        execute(stand_in("raise SystemExit(126)", deadline=10.0))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
