@@ -4,6 +4,7 @@
 
     CatalogError
     ├── UnknownVideoError
+    ├── UnknownLetterError
     ├── UploadExpiredError
     └── ContendedError
 """
@@ -21,6 +22,16 @@ class UnknownVideoError(CatalogError):
     def __init__(self, video_id: str) -> None:
         super().__init__(f"there is no video {video_id}; it was never accepted or is deleted")
         self.video_id = video_id
+
+
+class UnknownLetterError(CatalogError):
+    """No such dead letter was ever written, or its video was retried or deleted."""
+
+    def __init__(self, letter_id: str) -> None:
+        super().__init__(
+            f"there is no dead letter {letter_id}; its video was retried or deleted, if it ever was"
+        )
+        self.letter_id = letter_id
 
 
 class UploadExpiredError(CatalogError):

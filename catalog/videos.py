@@ -6,7 +6,9 @@ was promised to anybody or an entry from which the sweeper finishes the work:
 * accept: inbox ``receiving`` → bytes → record → inbox ``accepted`` → (answer)
 * end:    record with its event → index entry → inbox entry goes
 * cancel: the same; the work is told to stop, and no longer counts
-* retry:  inbox entry of the next generation → record becomes ``queued`` → (answer)
+* fail:   dead letter → record with its event → as at any end
+* retry:  inbox entry of the next generation → record becomes ``queued`` → dead letters go
+          → (answer)
 * delete: trash entry → record becomes a tombstone → (answer) → bytes go → tombstone entry
           → trash entry goes → (a day later) record and tombstone entry go
 
@@ -23,13 +25,18 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
 
-from catalog.errors import ContendedError, UnknownVideoError, UploadExpiredError
+import structlog
+
+from catalog.errors import CatalogError, ContendedError, UnknownVideoError, UploadExpiredError
+from catalog.letters import DeadLetters
 from jobs.records import InboxEntry, VideoRecord
 from jobs.states import TERMINAL, TRANSITIONS, State, check_transition
 from storage import layout
 from storage.documents import create_document, load_document, replace_document
-from storage.errors import NotFoundError
+from storage.errors import MalformedError, NotFoundError
 from storage.objects import ObjectStore
+
+_LOG = structlog.get_logger(__name__)
 
 #: Compare-and-swap rounds before giving up; each loss means that somebody else got on.
 _TRIES: Final = 20
@@ -70,6 +77,7 @@ class Catalog:
         tombstone: float = TOMBSTONE,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        self.letters = DeadLetters(store)
         self._store = store
         self._tombstone = tombstone
         self._clock = clock
@@ -146,9 +154,13 @@ class Catalog:
 
     def settle(self, video_id: str, generation: int = 1) -> None:
         """List a video terminal in ``generation`` in the index and take it off the to-do list."""
-        self._store.put(layout.index(video_id), b"")
+        self.enlist(video_id)
         generations = range(1, generation + 1)
         self._store.delete([layout.inbox(video_id, each) for each in generations])
+
+    def enlist(self, video_id: str) -> None:
+        """List a video as terminal that still has something to be cleaned up."""
+        self._store.put(layout.index(video_id), b"")
 
     def cancel(self, video_id: str) -> VideoRecord:
         """End a video that waits or is being worked on; what was published stays.
@@ -195,13 +207,18 @@ class Catalog:
         return (video_id for video_id, _ in groupby(ids))
 
     def trash(self) -> Iterator[str]:
-        """Ids of videos whose removal was promised and is not finished, made tombstones by now."""
+        """Ids of videos whose removal was promised and is not finished, made tombstones by now.
+
+        A record that cannot be read is passed over: the others are not to wait for it.
+        """
         for info in self._store.list(layout.TRASH):
             video_id = layout.trash_id(info.key)
             try:
                 self._bury(video_id)
             except UnknownVideoError:
                 self._store.delete([info.key])
+            except (CatalogError, MalformedError, ValueError) as error:
+                _LOG.error("video_not_removed", video_id=video_id, key=info.key, error=str(error))
             else:
                 yield video_id
 
@@ -236,6 +253,7 @@ class Catalog:
         """
         while self.remove_objects(video_id):
             pass
+        self.letters.remove_all(video_id)
         entries = [info.key for info in self._store.list(f"{layout.INBOX}{video_id}")]
         self._store.delete([layout.index(video_id), *entries])
         until = int(self._after(self._tombstone).timestamp())
@@ -251,6 +269,7 @@ class Catalog:
             if until > now:
                 break
             self.remove_objects(video_id)
+            self.letters.remove_all(video_id)
             self._store.delete([layout.record(video_id)])
             self._store.delete([info.key])
             expired += 1
@@ -289,7 +308,9 @@ class Catalog:
             update = {"state": State.QUEUED, "generation": seen.generation + 1, **_UNDONE}
             return record.model_copy(update=update).with_event("retried", self._clock())
 
-        return self.update(seen.id, renewed)
+        renewal = self.update(seen.id, renewed)
+        self.letters.retire(seen.id, seen.generation)
+        return renewal
 
     def _after(self, seconds: float) -> datetime:
         return self._clock() + timedelta(seconds=seconds)

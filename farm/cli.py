@@ -7,7 +7,6 @@ asking a farm for its videos is quick.
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager
 from enum import StrEnum
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Annotated
 
 import typer
 
-from farm import describe, running, watch
-from farm.client import Client
+from farm import cli_dlq, describe, watch
+from farm.cli_options import Cursor, Json, Limit, Url, Wait, client_of, show_video
 from farm.display import Display
-from farm.errors import FAILED, INTERRUPTED, FarmError, SettingsError
-from farm.settings import Settings, load
+from farm.errors import FAILED, INTERRUPTED, FarmError
+from farm.settings import load
 from jobs.parts import Pool, Priority
 
 _EXITS = "\n\n".join(
@@ -29,7 +28,7 @@ _EXITS = "\n\n".join(
         "1    a video errored, or a check failed",
         "2    the command line or a setting makes no sense",
         "3    no farm answers",
-        "4    no such video or file",
+        "4    no such video, dead letter or file",
         "5    the farm refused",
         "6    the farm could not start or go on",
         "130  interrupted",
@@ -44,9 +43,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Say the result as JSON.")]
-Url = Annotated[str | None, typer.Option(help="The farm's address; else REELFARM_URL, or the one "
-                                              "running here.")]  # fmt: skip
+app.add_typer(cli_dlq.app, name="dlq")
+
 VideoId = Annotated[str, typer.Argument(metavar="ID", help="The id the upload was given.")]
 
 
@@ -131,7 +129,7 @@ def upload(
 ) -> None:
     """Upload films. With --wait the status is 1 unless every one becomes ready."""
     display = Display(as_json=as_json)
-    with _client(url) as client:
+    with client_of(url) as client:
         videos = [
             watch.upload(client, file, display, profile=profile, priority=priority)
             for file in files
@@ -139,7 +137,7 @@ def upload(
         if wait:
             videos = watch.encode(client, [video["id"] for video in videos], display)
     for video in videos:
-        _show(display, video, brief=not wait)
+        show_video(display, video, brief=not wait)
     if wait and not watch.outcome(videos):
         raise typer.Exit(FAILED)
 
@@ -147,14 +145,14 @@ def upload(
 @app.command()
 def ls(
     status: Annotated[Status | None, typer.Option(help="Only videos in this state.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=100)] = 20,
-    cursor: Annotated[str | None, typer.Option(help="Go on where a page ended.")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """List videos, newest first."""
     display = Display(as_json=as_json)
-    with _client(url) as client:
+    with client_of(url) as client:
         page = client.videos(limit, status, cursor)
     if as_json:
         display.document(page)
@@ -167,15 +165,15 @@ def ls(
 @app.command()
 def show(video_id: VideoId, url: Url = None, as_json: Json = False) -> None:
     """Show one video."""
-    with _client(url) as client:
-        _show(Display(as_json=as_json), client.video(video_id))
+    with client_of(url) as client:
+        show_video(Display(as_json=as_json), client.video(video_id))
 
 
 @app.command()
 def cancel(video_id: VideoId, url: Url = None, as_json: Json = False) -> None:
     """Stop working on a video; what is published of it stays."""
     display = Display(as_json=as_json)
-    with _client(url) as client:
+    with client_of(url) as client:
         video = client.cancel(video_id)
     if as_json:
         display.document(video)
@@ -185,7 +183,7 @@ def cancel(video_id: VideoId, url: Url = None, as_json: Json = False) -> None:
 @app.command()
 def retry(
     video_id: VideoId,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is ready.")] = False,
+    wait: Wait = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -194,11 +192,11 @@ def retry(
     With --wait the status is 1 unless it becomes ready.
     """
     display = Display(as_json=as_json)
-    with _client(url) as client:
+    with client_of(url) as client:
         videos = [client.retry(video_id)]
         if wait:
             videos = watch.encode(client, [video_id], display)
-    _show(display, videos[0], brief=not wait)
+    show_video(display, videos[0], brief=not wait)
     if wait and not watch.outcome(videos):
         raise typer.Exit(FAILED)
 
@@ -207,7 +205,7 @@ def retry(
 def delete(video_id: VideoId, url: Url = None, as_json: Json = False) -> None:
     """Delete a video and everything made of it."""
     display = Display(as_json=as_json)
-    with _client(url) as client:
+    with client_of(url) as client:
         client.delete(video_id)
     if as_json:
         display.document({"id": video_id, "deleted": True})
@@ -221,32 +219,3 @@ def version(as_json: Json = False) -> None:
     if as_json:
         display.document({"version": installed_version("reelfarm")})
     display.line(f"reelfarm {installed_version('reelfarm')}")
-
-
-def _client(url: str | None) -> AbstractContextManager[Client]:
-    settings = load(url=url)
-    token = settings.api_token.get_secret_value() if settings.api_token else None
-    return Client(_address(settings), token)
-
-
-def _address(settings: Settings) -> str:
-    """Where the farm is: as told, or where the one running here says, or where it would be."""
-    if settings.url is not None:
-        if not settings.url.startswith(("http://", "https://")):
-            raise SettingsError(f"{settings.url} is no address; it begins with http:// or https://")
-        return settings.url
-    found = running.find(settings.data_dir)
-    return found.url if found else f"http://127.0.0.1:{settings.port}"
-
-
-def _show(display: Display, video: dict[str, object], *, brief: bool = False) -> None:
-    if display.as_json:
-        display.document(video)
-        return
-    if brief:
-        display.line(str(video["id"]))
-        return
-    for name, text in describe.facts(video):
-        display.line(f"{name:<10} {text}")
-    if video.get("renditions"):
-        display.table(describe.RENDITION_COLUMNS, describe.rendition_rows(video))

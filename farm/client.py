@@ -42,7 +42,7 @@ class Client:
     ) -> Video:
         """Send ``file``; ``progress`` is told how many bytes have gone. The accepted video."""
         options = {"filename": file.name, "profile": profile, "priority": priority}
-        parameters = {key: value for key, value in options.items() if value is not None}
+        parameters = _given(options)
         headers = {
             "content-length": str(size_of(file)),
             "content-type": "application/octet-stream",
@@ -57,8 +57,7 @@ class Client:
     def videos(self, limit: int, status: str | None = None, cursor: str | None = None) -> Video:
         """A page of videos, newest first, as the API gives it."""
         options = {"limit": limit, "status": status, "cursor": cursor}
-        parameters = {key: value for key, value in options.items() if value is not None}
-        return self._json("GET", "/v1/videos", params=parameters)
+        return self._json("GET", "/v1/videos", params=_given(options))
 
     def cancel(self, video_id: str) -> Video:
         """End a video that is waiting or being worked on."""
@@ -71,6 +70,19 @@ class Client:
     def delete(self, video_id: str) -> None:
         """Delete a video."""
         self._send("DELETE", f"/v1/videos/{video_id}")
+
+    def dead_letters(self, limit: int, cursor: str | None = None) -> Video:
+        """A page of dead letters as the API gives it."""
+        parameters = _given({"limit": limit, "cursor": cursor})
+        return self._json("GET", "/v1/farm/dead-letters", params=parameters)
+
+    def dead_letter(self, letter_id: str) -> Video:
+        """One dead letter."""
+        return self._json("GET", f"/v1/farm/dead-letters/{letter_id}")
+
+    def retry_dead_letter(self, letter_id: str) -> Video:
+        """Have the video of a dead letter made anew; the video."""
+        return self._json("POST", f"/v1/farm/dead-letters/{letter_id}/retry")
 
     def fetch(self, url: str) -> httpx.Response:
         """Any path of the farm, or absolute URL, as it is answered."""
@@ -111,6 +123,11 @@ class Client:
         if answer.is_error:
             raise _refusal(answer)
         return answer
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _is_local(url: str) -> bool:

@@ -39,7 +39,7 @@ class UnreachableError(FarmError):
 
 
 class NotFoundError(FarmError):
-    """There is no such video, or no such file."""
+    """There is no such video, dead letter or file."""
 
     exit_status = 4
 

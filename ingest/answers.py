@@ -11,7 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from catalog.errors import ContendedError, UnknownVideoError, UploadExpiredError
+from catalog.errors import (
+    ContendedError,
+    UnknownLetterError,
+    UnknownVideoError,
+    UploadExpiredError,
+)
 from ingest.options import invalid
 from ingest.problems import (
     BUSY,
@@ -21,7 +26,9 @@ from ingest.problems import (
     MEDIA_TYPE,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    STORAGE_FULL,
     STORAGE_UNAVAILABLE,
+    UNKNOWN_LETTER,
     UNKNOWN_VIDEO,
     UPLOAD_EXPIRED,
     WRONG_STATE,
@@ -30,7 +37,7 @@ from ingest.problems import (
     body_of,
 )
 from jobs.states import IllegalTransitionError
-from storage.errors import StorageError
+from storage.errors import FullError, StorageError
 
 _LOG = structlog.get_logger(__name__)
 
@@ -53,6 +60,8 @@ def refusal_of(error: Exception) -> RefusedError:
             return invalid(error.errors())
         case UnknownVideoError():
             return RefusedError(UNKNOWN_VIDEO, f"There is no video {error.video_id}.")
+        case UnknownLetterError():
+            return RefusedError(UNKNOWN_LETTER, f"There is no dead letter {error.letter_id}.")
         case UploadExpiredError():
             return RefusedError(UPLOAD_EXPIRED, "Its time was up before the last byte was stored.")
         case IllegalTransitionError():
@@ -60,11 +69,17 @@ def refusal_of(error: Exception) -> RefusedError:
         case ContendedError():
             return RefusedError(BUSY, "Others were changing the same video all the while.")
         case StorageError():
-            return RefusedError(STORAGE_UNAVAILABLE, "A call to the object storage failed.")
+            return _of_storage(error)
         case HTTPException():
             return _of_status(error)
         case _:
             return RefusedError(INTERNAL, "The request ended with an unexpected error.")
+
+
+def _of_storage(error: StorageError) -> RefusedError:
+    if isinstance(error, FullError):
+        return RefusedError(STORAGE_FULL, "The object storage refused a write for want of room.")
+    return RefusedError(STORAGE_UNAVAILABLE, "A call to the object storage failed.")
 
 
 def install(app: FastAPI) -> None:
@@ -73,6 +88,7 @@ def install(app: FastAPI) -> None:
         RefusedError,
         RequestValidationError,
         UnknownVideoError,
+        UnknownLetterError,
         UploadExpiredError,
         IllegalTransitionError,
         ContendedError,

@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from ingest import answers, pages, playback, schema, videos
+from ingest import answers, letters, pages, playback, schema, videos
 from ingest.access import AccessLog
 from ingest.config import IngestConfig, IngestDeps
 from ingest.guard import Guard
@@ -32,7 +32,7 @@ def create_app(deps: IngestDeps) -> FastAPI:
     )
     app.state.deps = deps
     app.state.reception = Reception(deps.config.max_uploads)
-    for router in (videos.router, playback.router, pages.router):
+    for router in (videos.router, letters.router, playback.router, pages.router):
         app.include_router(router)
     pages.mount_assets(app)
     answers.install(app)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Final
 
 from catalog.errors import UnknownVideoError, UploadExpiredError
@@ -16,7 +17,7 @@ from ingest.config import IngestDeps
 from ingest.options import UploadOptions
 from ingest.problems import KEY_IN_USE, KEY_REUSED, RefusedError
 from ingest.uploads import EXPIRES_IN
-from jobs.records import VideoRecord
+from jobs.records import InboxEntry, VideoRecord
 from storage import layout
 from storage.documents import create_document, replace_document
 
@@ -75,5 +76,18 @@ def _again(
     entry = deps.catalog.entry(first)
     waiting = entry is not None and not deps.catalog.is_expired(entry)
     if waiting or replace_document(deps.store, claimed.document, wanted, etag) is None:
-        raise RefusedError(KEY_IN_USE, f"It is stored as video {first}.")
+        raise _in_use(deps, first, entry if waiting else None)
     return claimed
+
+
+def _in_use(deps: IngestDeps, video_id: str, entry: InboxEntry | None) -> RefusedError:
+    """Says, where it is known, when the key is free again should nobody send that upload any more.
+
+    Whoever sent it may not know that it was cut off, as by the end of the farm's process.
+    """
+    detail = f"It is stored as video {video_id}."
+    if entry is None or entry.expires_at is None:
+        return RefusedError(KEY_IN_USE, detail)
+    seconds = max(1, ceil((entry.expires_at - deps.clock()).total_seconds()))
+    detail += f" Should it have been cut off, the key is free in {seconds} s."
+    return RefusedError(KEY_IN_USE, detail, headers={"retry-after": str(seconds)})

@@ -131,6 +131,12 @@ UNKNOWN_VIDEO = Kind(
     "There is no such video",
     "It was never accepted, or it has been deleted; GET /v1/videos lists those there are.",
 )
+UNKNOWN_LETTER = Kind(
+    404,
+    "unknown_dead_letter",
+    "There is no such dead letter",
+    "Its video was retried or deleted; GET /v1/farm/dead-letters lists those there are.",
+)
 METHOD_NOT_ALLOWED = Kind(
     405, "method_not_allowed", "The method is not for this path", "See the Allow header, and /docs."
 )
@@ -148,7 +154,8 @@ KEY_IN_USE = Kind(
     409,
     "idempotency_key_in_use",
     "An upload with this Idempotency-Key is under way",
-    "Wait for its end, then send the request again to learn the outcome.",
+    "Wait for its end, then send the request again to learn the outcome. Of an upload that was cut "
+    "off, the key is free after five minutes at the most: Retry-After says when.",
     _SOON,
 )
 WRONG_STATE = Kind(
@@ -203,8 +210,15 @@ STORAGE_UNAVAILABLE = Kind(
     503,
     "storage_unavailable",
     "The object storage does not answer",
-    "Try again in a moment; nothing was half done.",
+    "Try again in a moment; nothing was half done. Should it last: `reelfarm doctor` tells the "
+    "farm's operator whether the storage is down or its disk full.",
     _SOON,
+)
+STORAGE_FULL = Kind(
+    507,
+    "storage_full",
+    "The object storage has no room left",
+    "Delete videos, or have the farm's operator give the storage more room; then send it again.",
 )
 BUSY = Kind(503, "busy", "Too much at once", "Try again in a moment.", _SOON)
 HTTP = "http_error"

@@ -28,7 +28,7 @@ router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
 _LOG = structlog.get_logger(__name__)
 
-_PROBLEM: Final[dict[str, Any]] = {"model": ProblemBody, "description": "A problem (RFC 9457)."}
+PROBLEM: Final[dict[str, Any]] = {"model": ProblemBody, "description": "A problem (RFC 9457)."}
 _BINARY: Final = {"type": "string", "format": "binary"}
 _FORM: Final = {
     "type": "object",
@@ -51,10 +51,10 @@ _UPLOAD: Final = {
     }
 }
 
-_ACTION: Final[dict[str, Any]] = {
+ACTION: Final[dict[str, Any]] = {
     "status_code": 202,
     "response_model": VideoView,
-    "responses": dict.fromkeys((404, 409, 503), _PROBLEM),
+    "responses": dict.fromkeys((404, 409, 503), PROBLEM),
 }
 
 _Key = Annotated[
@@ -67,8 +67,8 @@ _Key = Annotated[
     ),
 ]
 _Status = Annotated[list[State] | None, Query(alias="status", description="May be repeated.")]
-_Limit = Annotated[int, Query(ge=1, le=100)]
-_Cursor = Annotated[str | None, Query(max_length=64, description="`next` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=100)]
+Cursor = Annotated[str | None, Query(max_length=128, description="`next` of the page before.")]
 
 
 @router.post(
@@ -76,7 +76,7 @@ _Cursor = Annotated[str | None, Query(max_length=64, description="`next` of the 
     status_code=202,
     response_model=VideoView,
     openapi_extra=_UPLOAD,
-    responses=dict.fromkeys((400, 408, 409, 413, 415, 422, 501, 503), _PROBLEM),
+    responses=dict.fromkeys((400, 408, 409, 413, 415, 422, 501, 503, 507), PROBLEM),
 )
 async def upload(
     deps: Deps,
@@ -109,13 +109,13 @@ async def upload(
     return answer
 
 
-@router.get("", response_model=VideoList, responses={422: _PROBLEM, 503: _PROBLEM})
+@router.get("", response_model=VideoList, responses={422: PROBLEM, 503: PROBLEM})
 async def videos(
     deps: Deps,
     base_url: BaseUrl,
     status: _Status = None,
-    limit: _Limit = 20,
-    cursor: _Cursor = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
 ) -> VideoList:
     """Videos, newest first."""
     if cursor is not None and not is_video_id(cursor):
@@ -125,7 +125,7 @@ async def videos(
     return VideoList(videos=views, next=page.next)
 
 
-@router.get("/{video_id}", response_model=VideoView, responses={404: _PROBLEM, 503: _PROBLEM})
+@router.get("/{video_id}", response_model=VideoView, responses={404: PROBLEM, 503: PROBLEM})
 async def video(deps: Deps, base_url: BaseUrl, video_id: str) -> VideoView:
     """One video."""
     _check_id(video_id)
@@ -136,7 +136,7 @@ async def video(deps: Deps, base_url: BaseUrl, video_id: str) -> VideoView:
     return await blocking(deps.threads.records, load)
 
 
-@router.delete("/{video_id}", status_code=204, responses={404: _PROBLEM, 503: _PROBLEM})
+@router.delete("/{video_id}", status_code=204, responses={404: PROBLEM, 503: PROBLEM})
 async def delete(deps: Deps, video_id: str) -> Response:
     """Delete a video: from this answer on nothing of it is served, and its objects go."""
     _check_id(video_id)
@@ -144,7 +144,7 @@ async def delete(deps: Deps, video_id: str) -> Response:
     return Response(status_code=204, background=BackgroundTask(_stop, deps, video_id))
 
 
-@router.post("/{video_id}/cancel", **_ACTION)
+@router.post("/{video_id}/cancel", **ACTION)
 async def cancel(deps: Deps, base_url: BaseUrl, video_id: str) -> Response:
     """End a video that is queued or processing; what is published of it stays, complete or not."""
     _check_id(video_id)
@@ -154,11 +154,16 @@ async def cancel(deps: Deps, base_url: BaseUrl, video_id: str) -> Response:
     return answer
 
 
-@router.post("/{video_id}/retry", **_ACTION)
+@router.post("/{video_id}/retry", **ACTION)
 async def retry(deps: Deps, base_url: BaseUrl, video_id: str) -> Response:
     """Make a video anew that has errored or was canceled; parts that are finished are kept."""
     _check_id(video_id)
     record = await blocking(deps.threads.records, deps.catalog.retry, video_id)
+    return begun(deps, base_url, record)
+
+
+def begun(deps: IngestDeps, base_url: str, record: VideoRecord) -> Response:
+    """The answer of a retry, after which the farm is woken."""
     answer = _accepted(video_view(record, Progress(), base_url), base_url, {})
     answer.background = BackgroundTask(hand_off, deps, record)
     return answer

@@ -1,4 +1,4 @@
-"""A video as the API shows it: a pure function of its record and progress."""
+"""A video or dead letter as the API shows it: a pure function of its record and progress."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from jobs.letters import Attempt, AttemptCounts, AttemptEnding, DeadLetter, RunEvidence
 from jobs.parts import Priority
 from jobs.records import Problem, Rendition, SourceSummary, VideoRecord
 from jobs.records import VideoWarning as VideoWarning
@@ -72,6 +73,45 @@ class VideoList(BaseModel):
     next: str | None
 
 
+class AttemptView(BaseModel):
+    """One run of a part. `ended` and `seconds` are null for a crash: nobody knows when it was."""
+
+    run: str
+    host: str
+    pid: int | None
+    began: datetime | None
+    ended: datetime | None
+    seconds: float | None
+    ending: AttemptEnding
+    code: str
+    message: str
+
+
+class DeadLetterView(BaseModel):
+    """Why and how a part ended its video, and what its last run of ffmpeg said, if there was one.
+
+    `counts` are of all runs, `attempts` the last of them, oldest first.
+    """
+
+    id: str
+    video_id: str
+    filename: str | None
+    generation: int
+    part: str
+    problem: Problem
+    counts: AttemptCounts
+    attempts: tuple[AttemptView, ...]
+    evidence: RunEvidence | None
+    created_at: datetime
+
+
+class DeadLetterList(BaseModel):
+    """Dead letters, those of the newest video first. ``next`` is as in a list of videos."""
+
+    dead_letters: tuple[DeadLetterView, ...]
+    next: str | None
+
+
 def video_view(record: VideoRecord, progress: Progress, base_url: str) -> VideoView:
     """The video; playback URLs begin with ``base_url``, which has no slash at its end."""
     done = record.state is State.READY
@@ -97,6 +137,29 @@ def video_view(record: VideoRecord, progress: Progress, base_url: str) -> VideoV
         playable_at=record.playable_at,
         ready_at=record.ready_at,
     )
+
+
+def letter_view(letter: DeadLetter) -> DeadLetterView:
+    """The dead letter."""
+    return DeadLetterView(
+        id=letter.id,
+        video_id=letter.video_id,
+        filename=letter.filename,
+        generation=letter.generation,
+        part=letter.part,
+        problem=letter.problem,
+        counts=letter.counts,
+        attempts=tuple(_attempt(attempt) for attempt in letter.attempts),
+        evidence=letter.evidence,
+        created_at=letter.created_at,
+    )
+
+
+def _attempt(attempt: Attempt) -> AttemptView:
+    seconds = None
+    if attempt.began is not None and attempt.ended is not None:
+        seconds = max(0.0, round((attempt.ended - attempt.began).total_seconds(), 3))
+    return AttemptView(**attempt.model_dump(), seconds=seconds)
 
 
 def _rendition(rendition: Rendition, progress: float) -> RenditionView:

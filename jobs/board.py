@@ -14,19 +14,29 @@ Every method raises :class:`redis.RedisError` where Redis does not answer.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, cast
 
 import redis
+import structlog
 
 from jobs import redis_scripts
 from jobs.keys import Keys
 from jobs.leases import Attempts, Ending, Lease, Standing, field
+from jobs.letters import Attempt
 from jobs.parts import PartRef
 from jobs.timings import Timings
 
+_LOG = structlog.get_logger(__name__)
+
 #: Late parts popped by one call; the rest come with the next one.
 _BATCH = 200
+
+#: Runs of a part that its history goes back, and characters of what each says of its end.
+_REMEMBERED: Final = 20
+_MESSAGE: Final = 300
 
 
 class Board:
@@ -53,6 +63,7 @@ class Board:
         self._pop_awake = client.register_script(redis_scripts.POP_AWAKE)
         self._lead = client.register_script(redis_scripts.LEAD)
         self._resign = client.register_script(redis_scripts.RESIGN)
+        self._info_refused = False
 
     # Sending
 
@@ -82,12 +93,18 @@ class Board:
 
     # Working
 
-    def take(self, ref: PartRef, owner: str) -> Lease | None:
-        """The lease, the attempt counted; None when the part is not there to be taken."""
+    def take(self, ref: PartRef, owner: str, *, host: str = "", pid: int = 0) -> Lease | None:
+        """The lease, the attempt counted; None when the part is not there to be taken.
+
+        ``host`` and ``pid`` tell the part's history where the run was.
+        """
         video = ref.video_id
         counts = self._take(
             [self.keys.parts(video), self.keys.attempts(video), self.keys.leases],
-            [field(ref), str(ref), owner, _ms(self.timings.lease_ttl), self._keep],
+            [
+                *(field(ref), str(ref), owner, _ms(self.timings.lease_ttl), self._keep),
+                *(host, pid, _REMEMBERED),
+            ],
         )
         if counts is None:
             return None
@@ -104,10 +121,19 @@ class Board:
             )
         )
 
-    def release(self, lease: Lease, ending: Ending, retry_in: float | None = None) -> bool:
+    def release(
+        self,
+        lease: Lease,
+        ending: Ending,
+        retry_in: float | None = None,
+        *,
+        code: str = "",
+        message: str = "",
+    ) -> bool:
         """End a lease and count how. With ``retry_in`` the part waits so many seconds.
 
-        False when the lease was somebody else's by now; theirs stays.
+        ``code`` and ``message`` tell the part's history why. False when the lease was somebody
+        else's by now; theirs stays.
         """
         ref, keys = lease.ref, self.keys
         video = ref.video_id
@@ -121,7 +147,10 @@ class Board:
                     keys.retries,
                     keys.progress(video),
                 ],
-                [field(ref), str(ref), lease.owner, ending, pause, self._keep],
+                [
+                    *(field(ref), str(ref), lease.owner, ending, pause, self._keep),
+                    *(code, message[:_MESSAGE].encode(errors="replace")),
+                ],
             )
         )
 
@@ -145,10 +174,24 @@ class Board:
         running = int((entry or b"").startswith(b"leased"))
         return _attempts(starts, errors, drains, running=running)
 
+    def history(self, ref: PartRef) -> tuple[Attempt, ...]:
+        """The last runs of a part that is not done, oldest first; none once it is.
+
+        One that began and never reported an end is a crash, unless it is the one that runs.
+        """
+        pipeline = self.client.pipeline(transaction=True)
+        pipeline.hget(self.keys.attempts(ref.video_id), f"{field(ref)}/runs")
+        pipeline.hget(self.keys.parts(ref.video_id), field(ref))
+        runs, entry = pipeline.execute()
+        words = (entry or b"").decode().split()
+        running = words[2] if words[:1] == ["leased"] else None
+        return tuple(_attempt(run, running) for run in json.loads(runs or "[]"))
+
     def progressed(self, ref: PartRef) -> None:
         """Forget the earlier runs of a running part: it has got on since."""
         self._progressed(
-            [self.keys.parts(ref.video_id), self.keys.attempts(ref.video_id)], [field(ref)]
+            [self.keys.parts(ref.video_id), self.keys.attempts(ref.video_id)],
+            [field(ref), self._keep],
         )
 
     # Stopping
@@ -179,12 +222,21 @@ class Board:
         """Parts that have waited long enough after an error, each handed out once."""
         return self._late(self.keys.retries, "waiting")
 
-    def lost(self, video_id: str) -> list[PartRef]:
-        """Parts marked sent whose message no longer exists, each handed out once."""
-        fields = self._pop_lost(
-            [self.keys.parts(video_id)], [self.keys.queue(""), _ms(self.timings.sent_grace)]
-        )
-        return [PartRef.parse(f"{video_id}/{name.decode()}") for name in fields]
+    def lost(self, *video_ids: str) -> list[PartRef]:
+        """Parts marked sent whose message no longer exists, each handed out once.
+
+        Asked about many videos in one round trip: the sweeper asks about every one that waits.
+        """
+        pipeline = self.client.pipeline(transaction=False)
+        arguments: list[str | int] = [self.keys.queue(""), _ms(self.timings.sent_grace)]
+        for video_id in video_ids:
+            self._pop_lost([self.keys.parts(video_id)], arguments, client=pipeline)
+        found = zip(video_ids, pipeline.execute(), strict=True)
+        return [
+            PartRef.parse(f"{video_id}/{name.decode()}")
+            for video_id, names in found
+            for name in names
+        ]
 
     def forget(self, video_id: str) -> None:
         """Remove what there is about a video; running parts keep their leases to the end."""
@@ -210,6 +262,19 @@ class Board:
         """Whether Redis was emptied, or is new."""
         return not self.client.exists(self.keys.sentinel)
 
+    def incarnation(self) -> str:
+        """Which start of Redis this is; a later one may lack the last second before it.
+
+        Empty where Redis does not say, as to a user who may not ask.
+        """
+        try:
+            return str(self.client.info("server").get("run_id", ""))
+        except redis.ResponseError as error:
+            if not self._info_refused:
+                _LOG.warning("redis_restarts_unnoticed", error=str(error), fix="Allow it INFO.")
+            self._info_refused = True
+            return ""
+
     # Advancing
 
     def begin_advance(self, video_id: str, owner: str, ttl: float | None = None) -> bool:
@@ -219,7 +284,11 @@ class Board:
         )
 
     def end_advance(self, video_id: str, owner: str, ttl: float | None = None) -> bool:
-        """Cease to be it; True means that word was left, and ``owner`` goes on for once more."""
+        """Cease to be it; True means that ``owner`` goes on for once more.
+
+        So it is where word was left, and where the right lapsed meanwhile: then somebody else
+        may have ended the video, and what ``owner`` wrote since is in the way.
+        """
         return bool(
             self._end_advance([self.keys.advance(video_id)], [owner, self._advance_ttl(ttl)])
         )
@@ -268,6 +337,24 @@ class Board:
 def _attempts(starts: int, errors: int, drains: int, *, running: int) -> Attempts:
     crashes = max(0, starts - errors - drains - running)
     return Attempts(starts=starts, errors=errors, drains=drains, crashes=crashes)
+
+
+def _attempt(run: dict[str, Any], running: str | None) -> Attempt:
+    silent: Literal["running", "crash"] = "running" if run["run"] == running else "crash"
+    return Attempt(
+        run=run["run"],
+        host=run["host"],
+        pid=run["pid"],
+        began=_time(run["began"]),
+        ended=_time(run["ended"]) if "ended" in run else None,
+        ending=run.get("how", silent),
+        code=run.get("code", ""),
+        message=run.get("message", ""),
+    )
+
+
+def _time(milliseconds: float) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _ms(seconds: float) -> int:

@@ -35,7 +35,7 @@ class Keys:
         return f"{self.board}:parts:{video_id}"
 
     def attempts(self, video_id: str) -> str:
-        """Hash: ``generation/part/counter`` to a count."""
+        """Hash: ``generation/part/counter`` to a count, ``generation/part/runs`` to a history."""
         return f"{self.board}:attempts:{video_id}"
 
     def progress(self, video_id: str) -> str:

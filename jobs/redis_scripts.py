@@ -39,6 +39,19 @@ end
 """
 )
 
+#: The history of a part's runs, oldest first: a JSON list in the hash of attempts.
+_RUNS: Final = (
+    _ENTRY
+    + """
+local function runs_of(attempts, field)
+  return cjson.decode(redis.call('HGET', attempts, field .. '/runs') or '[]')
+end
+local function keep_runs(attempts, field, runs)
+  redis.call('HSET', attempts, field .. '/runs', cjson.encode(runs))
+end
+"""
+)
+
 #: KEYS parts; ARGV field, queue, message id, ttl. 1 if marked, 0 if the part is on its way.
 MARK_SENT: Final = (
     _NOW
@@ -61,11 +74,12 @@ end
 """
 )
 
-#: KEYS parts, attempts, leases; ARGV field, member, owner, lease ttl, ttl.
+#: KEYS parts, attempts, leases;
+#: ARGV field, member, owner, lease ttl, ttl, host, process id, runs remembered.
 #: The counts {starts, errors, drains} with this start, or nil if the part is not to be taken.
 #: An owner that asks again, as after an answer that got lost, starts no second time.
 TAKE: Final = (
-    _ENTRY
+    _RUNS
     + """
 local entry = redis.call('HGET', KEYS[1], ARGV[1])
 local state = words(entry)[1]
@@ -74,6 +88,10 @@ local mine = owned(entry, ARGV[3])
 if state ~= 'sent' and not mine and not (state == 'leased' and expiry <= now) then return nil end
 if not mine then
   redis.call('HSET', KEYS[1], ARGV[1], 'leased ' .. int(now) .. ' ' .. ARGV[3])
+  local runs = runs_of(KEYS[2], ARGV[1])
+  runs[#runs + 1] = {run = ARGV[3], host = ARGV[6], pid = tonumber(ARGV[7]), began = now}
+  while #runs > tonumber(ARGV[8]) do table.remove(runs, 1) end
+  keep_runs(KEYS[2], ARGV[1], runs)
 end
 redis.call('ZADD', KEYS[3], int(now + ARGV[4]), ARGV[2])
 local starts = redis.call('HINCRBY', KEYS[2], ARGV[1] .. '/starts', mine and 0 or 1)
@@ -100,26 +118,45 @@ return 1
 """
 )
 
-#: KEYS parts, attempts; ARGV field. A running part counts as started once, without a failure.
+#: KEYS parts, attempts; ARGV field, ttl. A running part counts as started once, without a failure.
 PROGRESSED: Final = (
-    _ENTRY
+    _RUNS
     + """
 if words(redis.call('HGET', KEYS[1], ARGV[1]))[1] == 'leased' then
   redis.call('HDEL', KEYS[2], ARGV[1] .. '/errors', ARGV[1] .. '/drains')
   redis.call('HSET', KEYS[2], ARGV[1] .. '/starts', 1)
+  local runs = runs_of(KEYS[2], ARGV[1])
+  if #runs > 1 then keep_runs(KEYS[2], ARGV[1], {runs[#runs]}) end
+  redis.call('PEXPIRE', KEYS[2], ARGV[2])
 end
 """
 )
 
 #: KEYS parts, attempts, leases, retries, progress;
-#: ARGV field, member, owner, outcome, pause or '', ttl. 1 if the lease was the owner's.
+#: ARGV field, member, owner, outcome, pause or '', ttl, code, message.
+#: 1 if the lease was the owner's. Said twice, as after an answer that got lost, it counts once;
+#: where the start was forgotten, as in an emptied Redis, that counts, too, or else nothing does:
+#: an end without a start would hide a crash.
 RELEASE: Final = (
-    _ENTRY
+    _RUNS
     + """
 local field, member = ARGV[1], ARGV[2]
 local mine = owned(redis.call('HGET', KEYS[1], field), ARGV[3])
 if ARGV[4] ~= 'done' then
-  redis.call('HINCRBY', KEYS[2], field .. '/' .. ARGV[4] .. 's', 1)
+  local runs, known, told = runs_of(KEYS[2], field), false, false
+  for _, run in ipairs(runs) do
+    if run.run == ARGV[3] then
+      known, told = true, run.ended ~= nil
+      if not told then
+        run.ended, run.how, run.code, run.message = now, ARGV[4], ARGV[7], ARGV[8]
+        keep_runs(KEYS[2], field, runs)
+      end
+    end
+  end
+  if mine and not known then redis.call('HINCRBY', KEYS[2], field .. '/starts', 1) end
+  if (mine or known) and not told then
+    redis.call('HINCRBY', KEYS[2], field .. '/' .. ARGV[4] .. 's', 1)
+  end
   redis.call('PEXPIRE', KEYS[2], ARGV[6])
 end
 if not mine then return 0 end
@@ -127,7 +164,8 @@ redis.call('HDEL', KEYS[1], field)
 redis.call('HDEL', KEYS[5], field)
 redis.call('ZREM', KEYS[3], member)
 if ARGV[4] == 'done' then
-  redis.call('HDEL', KEYS[2], field .. '/starts', field .. '/errors', field .. '/drains')
+  redis.call('HDEL', KEYS[2], field .. '/starts', field .. '/errors', field .. '/drains',
+    field .. '/runs')
 end
 if ARGV[5] ~= '' then
   local due = int(now + ARGV[5])
@@ -215,15 +253,22 @@ redis.call('HSET', KEYS[1], 'again', 1)
 return 0
 """
 
-#: KEYS advance; ARGV owner, ttl. 1 if somebody left word, and the owner advances once more.
+#: KEYS advance; ARGV owner, ttl. 1 if the owner advances once more: somebody left word, or the
+#: right was lost meanwhile and is free. Who has lost it to another leaves word: what it wrote since
+#: may have come too late to be seen.
 END_ADVANCE: Final = """
-if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
-if redis.call('HDEL', KEYS[1], 'again') == 1 then
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return 1
+local owner = redis.call('HGET', KEYS[1], 'owner')
+if owner and owner ~= ARGV[1] then
+  redis.call('HSET', KEYS[1], 'again', 1)
+  return 0
 end
-redis.call('DEL', KEYS[1])
-return 0
+if owner and redis.call('HDEL', KEYS[1], 'again') == 0 then
+  redis.call('DEL', KEYS[1])
+  return 0
+end
+redis.call('HSET', KEYS[1], 'owner', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
 """
 
 #: KEYS wakes; ARGV video id, pause. An earlier time stands.

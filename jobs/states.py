@@ -22,7 +22,7 @@ class State(StrEnum):
 TERMINAL: Final = frozenset({State.READY, State.ERRORED, State.CANCELED})
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.RECEIVING: frozenset({State.QUEUED, State.DELETING}),
+    State.RECEIVING: frozenset({State.QUEUED}),
     State.QUEUED: frozenset({State.PROCESSING, State.ERRORED, State.CANCELED, State.DELETING}),
     State.PROCESSING: frozenset({State.READY, State.ERRORED, State.CANCELED, State.DELETING}),
     State.READY: frozenset({State.DELETING}),

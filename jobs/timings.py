@@ -38,7 +38,7 @@ class Timings:
     cancel_grace: float = 15.0
     #: First and longest pause after an error that nobody foresaw.
     retry_first: float = 1.0
-    retry_longest: float = 60.0
+    retry_longest: float = 30.0
 
     #: Live records of a video that nobody finished or touched go after so long.
     forgotten_after: float = 7 * 86400.0

@@ -9,6 +9,7 @@
     ├── MalformedError       a document that is not the JSON it should be
     ├── DeniedError          credentials or permissions
     └── UnavailableError     transient: unreachable, time-out, 5xx, throttled; try again later
+        └── FullError        there is no room, and the storage says so (SeaweedFS says: error 500)
 """
 
 from __future__ import annotations
@@ -75,7 +76,17 @@ class UnavailableError(StorageError):
     hint = "The client library's retries are used up; try again later."
 
 
+class FullError(UnavailableError):
+    """The storage has no room left, or its quota is used up; reading and deleting go on."""
+
+    hint = "Delete videos, or give the storage more room; then it goes on by itself."
+
+
 _CODES: dict[str, type[StorageError]] = {
+    # AWS knows no such state: MinIO, Ceph's quotas, and the status of RFC 4918.
+    "InsufficientStorage": FullError,
+    "QuotaExceeded": FullError,
+    "XMinioStorageFull": FullError,
     "404": NotFoundError,
     "NoSuchKey": NotFoundError,
     "NoSuchUpload": NotFoundError,
@@ -131,6 +142,8 @@ def _from_answer(error: ClientError, operation: str, bucket: str, key: str) -> S
 def _kind(code: str, status: int) -> type[StorageError]:
     if code in _CODES:
         return _CODES[code]
+    if status == 507:
+        return FullError
     if status >= 500 or status == 429:
         return UnavailableError
     return DeniedError if status in (401, 403) else StorageError

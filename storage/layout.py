@@ -6,6 +6,7 @@ Names from outside (file names, languages, titles) never reach a key.
 
 from __future__ import annotations
 
+DEAD_LETTERS = "dead-letters/"
 IDEMPOTENCY = "idempotency/"
 INBOX = "inbox/"
 INDEX = "index/"
@@ -70,8 +71,24 @@ def index_id(key: str) -> str:
     return key.removeprefix(INDEX)[_TIME_CHARS + 1 :]
 
 
+def dead_letters(video_id: str) -> str:
+    """The prefix of a video's dead letters; those of the newest video list first."""
+    return f"{DEAD_LETTERS}{index(video_id).removeprefix(INDEX)}-"
+
+
+def dead_letter(letter_id: str) -> str:
+    """Why a part ended its video; the id begins with the video's and a hyphen."""
+    video_id, _, rest = letter_id.partition("-")
+    return f"{dead_letters(video_id)}{rest}.json"
+
+
+def dead_letter_id(key: str) -> str:
+    """The letter a key stands for."""
+    return key.removeprefix(DEAD_LETTERS).removesuffix(".json")[_TIME_CHARS + 1 :]
+
+
 def video(video_id: str) -> str:
-    """The prefix of everything a video owns beside its inbox and index entries."""
+    """The prefix of everything a video owns beside its inbox, index and dead letter entries."""
     return f"{VIDEOS}{video_id}/"
 
 
