@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isinf
+from math import ceil, isinf
 from typing import Any, Final
 
 import ffmpeg
@@ -24,15 +24,20 @@ FRAMES_SINK: Final = "frames"
 
 #: Time given to the encoder, and the time of the source picture shown, each in its own base.
 FRAME_FORMAT: Final = "{n} {pts} {tb} {ptsi} {tbi}"
+_WATCH: Final = {"stats_enc_pre": SINK + FRAMES_SINK, "stats_enc_pre_fmt": FRAME_FORMAT}
 
 #: Threads of each codec: one in a chunk, of which every core has its own; more where a viewer
 #: waits or where nothing else of the film can run beside.
 _CHUNK_THREADS: Final = 1
 _LONE_THREADS: Final = 4
 
-#: Seconds a part may take: as many for each second that it is predicted to cost, and some more.
+#: Seconds a part may take: as many for each second that it is predicted to cost, and some more,
+#: so that a source or a storage that stopped answering is found to stall (30 s) long before.
 _PATIENCE: Final = 20.0
-_START: Final = 90.0
+_START: Final = 60.0
+
+#: Seconds before the planned start at which a seek may land.
+_LONGEST_STEP: Final = 12.0
 
 #: AAC frames that the encoder looks ahead at the most.
 _LOOK_AHEAD: Final = 2
@@ -74,30 +79,33 @@ def video_command(
     input_options: Mapping[str, str],
     first: int | None = None,
     preroll: float | None = None,
+    fill: bool = False,
 ) -> Command:
     """Encode the rungs of ``part`` into ``sink:RUNG``, and what was shown into ``sink:frames``.
 
     ``first`` is the frame of the output to go on from, where not all of the part is to be done.
     ``preroll`` replaces the plan's, in seconds; infinity, or one longer than what precedes the
-    part, decodes from the start of the source.
+    part, decodes from the start of the source. ``fill`` lets the last picture before the part
+    stand in a part that has none.
     """
     video = _video(plan)
     begin = part.first if first is None else first
     count = None if part.count is None else part.first + part.count - begin
+    most = count if count is not None else max(1, ceil(plan.longest * float(video.rate)) - begin)
     threads = _LONE_THREADS if part.head or part.stream else _CHUNK_THREADS
     seek = None if part.stream else seek_time(video, begin, preroll)
     opened = ffmpeg.input(
         source, **input_options, **_reading(seek), threads=threads, reinit_filter=0
     )
     rungs = tuple(rung for rung in video.rungs if rung.name in part.tracks)
-    pictures = ladder(on_grid(opened[str(video.stream)], video, begin, count), video, rungs)
-    watch = {"stats_enc_pre": SINK + FRAMES_SINK, "stats_enc_pre_fmt": FRAME_FORMAT}
+    gridded = on_grid(opened[str(video.stream)], video, begin, count, fill=fill)
+    pictures = ladder(gridded, video, rungs)
     outputs = [
         ffmpeg.output(
             stream,
             SINK + rung.name,
-            **_video_output(video, rung, count, threads),
-            **(watch if rung is rungs[0] else {}),
+            **_video_output(video, rung, most, threads),
+            **(_WATCH if rung is rungs[0] else {}),
         )
         for rung, stream in zip(rungs, pictures, strict=True)
     ]
@@ -113,7 +121,7 @@ def audio_command(
     input_options: Mapping[str, str],
     first: int | None = None,
 ) -> Command:
-    """Encode the audio track of ``part`` into ``sink:TRACK``.
+    """Encode the audio track of ``part`` into ``sink:TRACK``, what was heard into ``sink:frames``.
 
     ``first`` is the AAC frame to go on from. The source is always decoded from its start: then a
     run that goes on has the very samples of one that was never interrupted, whatever the
@@ -124,9 +132,31 @@ def audio_command(
     cut = audio_cut(audio, begin)
     frames = None if part.count is None else part.first + part.count - begin + cut.frames
     opened = ffmpeg.input(source, **input_options, **_reading(None))
-    sound = _on_clock(opened[str(audio.stream)], audio, cut.shift)
-    output = ffmpeg.output(sound, SINK + audio.name, **_audio_output(audio, frames))
+    end = plan.longest if part.count is None else None
+    sound = _on_clock(opened[str(audio.stream)], audio, cut.shift, end)
+    output = ffmpeg.output(sound, SINK + audio.name, **_WATCH, **_audio_output(audio, frames))
     return Command(_of_one_kind(ffmpeg.get_args(output), audio), deadline(part))
+
+
+def look_command(
+    plan: Plan, part: Part, source: str, *, input_options: Mapping[str, str], preroll: float
+) -> Command:
+    """Decode the pictures of ``part`` and say of each on stderr when it is shown.
+
+    Nothing is encoded, and there is no sink; see :mod:`transcoder.look`.
+    """
+    video = _video(plan)
+    seek = None if part.stream else seek_time(video, part.first, preroll)
+    opened = ffmpeg.input(source, **input_options, **_reading(seek), threads=_CHUNK_THREADS)
+    limit: dict[str, Any] = {}
+    if part.count is not None:
+        # Rather too many: a seek may land earlier, and the source may be faster than the output.
+        early = part.first if seek is None else (preroll + _LONGEST_STEP) * float(video.rate)
+        limit = {"frames:v": 2 * (part.count + ceil(early))}
+    listed = {"c:v": "wrapped_avframe", "fps_mode": "passthrough", "enc_time_base": "demux"}
+    output = ffmpeg.output(opened[str(video.stream)], "-", **listed, **limit, f="null")
+    arguments = ("-v", "repeat+info", "-debug_ts", *ffmpeg.get_args(output))
+    return Command(arguments, video_deadline(plan, part, part.first, preroll))
 
 
 def deadline(part: Part) -> float:
@@ -173,9 +203,9 @@ def _reading(seek: float | None) -> dict[str, Any]:
     return {"copyts": None, "noaccurate_seek": None, "seek_timestamp": 1, "ss": f"{seek:.6f}"}
 
 
-def _video_output(video: VideoPlan, rung: Rung, count: int | None, threads: int) -> dict[str, Any]:
-    frames = {} if count is None else {"frames:v": count}
-    return frames | {
+def _video_output(video: VideoPlan, rung: Rung, most: int, threads: int) -> dict[str, Any]:
+    return {
+        "frames:v": most,
         "c:v": "libx264",
         "preset": video.preset,
         "profile:v": "high",
@@ -195,13 +225,18 @@ def _video_output(video: VideoPlan, rung: Rung, count: int | None, threads: int)
     }
 
 
-def _on_clock(stream: Any, audio: AudioPlan, begin: int) -> Any:
-    """The film's samples from ``begin`` on, with silence where the source has none."""
-    stream = stream.filter("asetpts", f"PTS-({audio.zero})/TB")
+def _on_clock(stream: Any, audio: AudioPlan, begin: int, end: float | None) -> Any:
+    """The film's samples from ``begin`` on, with silence where the source has none.
+
+    They end ``end`` seconds into the film at the latest.
+    """
+    stream = stream.filter("asetpts", f"PTS-({audio.zero + _lift(audio)})/TB")
     stream = stream.filter("aresample", audio.sample_rate, **{"async": 1}, first_pts=0)
-    if begin == 0:
-        return stream
-    return stream.filter("atrim", start_sample=begin).filter("asetpts", "PTS-STARTPTS")
+    limits = {"start_sample": begin} if begin else {}
+    if end is not None:
+        limits["end_sample"] = ceil(end * audio.sample_rate)
+    stream = stream.filter("atrim", **limits) if limits else stream
+    return stream.filter("asetpts", "PTS-STARTPTS") if begin else stream
 
 
 def _of_one_kind(arguments: list[str], audio: AudioPlan) -> tuple[str, ...]:
@@ -214,10 +249,19 @@ def _of_one_kind(arguments: list[str], audio: AudioPlan) -> tuple[str, ...]:
     at = arguments.index("-filter_complex") + 1
     source = f"[0:{audio.stream}]"
     layout = "mono" if audio.channels == 1 else "stereo"
-    even = f"aresample={audio.sample_rate},aformat=channel_layouts={layout}:sample_fmts=fltp"
+    lift = f"asetpts=PTS+{_lift(audio)}/TB," if _lift(audio) else ""
+    even = f"{lift}aresample={audio.sample_rate},aformat=channel_layouts={layout}:sample_fmts=fltp"
     clocked = arguments[at].replace(source, "[even]", 1)
     graphs = (f"{source}{even}[even]", "-filter_complex", clocked)
     return (*arguments[:at], *graphs, *arguments[at + 1 :])
+
+
+def _lift(audio: AudioPlan) -> int:
+    """Seconds by which a clock that begins below 0 is ahead between the two graphs.
+
+    What is below 0 there is lost: of a broadcast whose clock starts anew, seconds of sound.
+    """
+    return ceil(-audio.zero) + 1 if audio.zero < 0 else 0
 
 
 def _audio_output(audio: AudioPlan, frames: int | None) -> dict[str, Any]:
@@ -235,8 +279,3 @@ def _audio_output(audio: AudioPlan, frames: int | None) -> dict[str, Any]:
         "movflags": _MP4,
         **_REPRODUCIBLE,
     }
-
-
-def _command(outputs: list[Any], part: Part) -> Command:
-    arguments = ffmpeg.get_args(ffmpeg.merge_outputs(*outputs))
-    return Command(tuple(arguments), deadline(part))

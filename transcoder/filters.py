@@ -30,12 +30,15 @@ _HD: Final = 720
 _WHITE: Final = "203"
 
 
-def on_grid(source: Stream, plan: VideoPlan, first: int, count: int | None) -> Stream:
+def on_grid(
+    source: Stream, plan: VideoPlan, first: int, count: int | None, *, fill: bool = False
+) -> Stream:
     """Exactly the pictures ``first``, ``first + 1``, … of the output's grid.
 
     The source's clock is brought to 0 and to ticks of which a frame has a whole number, so that
     ``fps`` rounds alike in whichever chunk it starts. A count makes the last picture stand until
-    the end: what comes later belongs to the next chunk.
+    the end: what comes later belongs to the next chunk. ``fill`` does the same where the last
+    picture lies before ``first``, which ``fps`` by itself would throw away.
     """
     stream = source
     if plan.deinterlace:
@@ -43,6 +46,9 @@ def on_grid(source: Stream, plan: VideoPlan, first: int, count: int | None) -> S
     time = f"N/({plan.rate})/TB" if plan.timeless else f"PTS-({plan.zero - plan.nudge})/TB"
     stream = stream.filter("setpts", f"round({time})")
     stream = stream.filter("settb", f"1/{plan.timescale}")
+    if fill and count is not None:
+        stream = stream.filter("fps", fps=str(plan.rate))
+        stream = stream.filter("tpad", stop=-1, stop_mode="clone")
     start = float(first / plan.rate)
     stream = stream.filter("fps", fps=str(plan.rate), start_time=f"{start:.6f}")
     if count is None:

@@ -155,6 +155,8 @@ class Plan(Frozen):
     target_duration: int
     #: Segments between two checkpoints of a stream part.
     checkpoint: int
+    #: Seconds at which a part without a stated count ends, whatever the source goes on to hold.
+    longest: float = 12 * 3600.0
     video: VideoPlan | None = None
     audio: tuple[AudioPlan, ...] = ()
     #: In the order in which they are to be worked on.

@@ -14,7 +14,7 @@ from transcoder.ladder import ladder
 from transcoder.parts import audio_parts, pictures_part, video_parts
 from transcoder.plan import AAC_FRAME, AudioPlan, Lane, Part, Plan, ToneMap, VideoPlan
 from transcoder.profile import AudioProfile, Profile
-from transcoder.sources import PlanLimits, Warnings, check, choose, displayed
+from transcoder.sources import PlanLimits, Warnings, check, choose, displayed, longest
 from transcoder.timeline import (
     frames_in,
     is_cuttable,
@@ -53,6 +53,7 @@ def make_plan(probe: Probe, profile: Profile, *, limits: PlanLimits) -> Plan:
         probe=probe,
         target_duration=_target(video, audio),
         checkpoint=_CHECKPOINT,
+        longest=longest(probe, limits),
         video=video,
         audio=audio,
         parts=parts,

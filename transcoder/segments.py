@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 
+from transcoder.damage import Damage
 from transcoder.errors import SegmentsError as SegmentsError
 from transcoder.plan import Frozen
 
@@ -124,3 +125,5 @@ class Receipt(Frozen):
     #: Largest distance in seconds between an output frame and the source frame it shows.
     skew: float | None = None
     warnings: tuple[tuple[str, str], ...] = ()
+    #: What a viewer misses in it; spots may reach beyond it, and be told by several receipts.
+    damage: tuple[Damage, ...] = ()

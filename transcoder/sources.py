@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 from typing import Final
 
 from media.probed import AudioStream, Probe, VideoStream
@@ -14,6 +15,18 @@ SMALLEST: Final = 16
 
 #: Wider pixels than any camera's or disc's are a mistake in the header; players ignore them.
 _ODDEST_PIXEL: Final = Fraction(8)
+
+#: Bits per second below which nobody's film is that says how long it lasts (a picture that stays
+#: takes as much), and that does not.
+_SPARSEST: Final = 500
+_SPARSEST_UNTOLD: Final = 4000
+
+#: Seconds that a file, however small, may say it lasts, and for which it may go on without saying.
+_TOLD_FREELY: Final = 600.0
+_GIVEN_FREELY: Final = 60.0
+
+#: Pictures a second of the fastest cameras that films are uploaded from.
+_FASTEST: Final = 480
 
 _UPLOAD: Final = "Upload a video such as MP4, MOV, MKV, WebM or TS."
 
@@ -57,6 +70,41 @@ def check(probe: Probe, limits: PlanLimits) -> None:
             f"The film lasts {probe.duration:.0f} s; {limits.max_duration:.0f} s is the limit.",
             "Upload it in shorter parts, or raise the limit in the farm's settings.",
         )
+    if (claim := _impossible(probe, limits)) is not None:
+        raise Unplayable(
+            "implausible_header",
+            f"The file says that it {claim}, but its {probe.size} bytes cannot.",
+            "The file may be damaged: play it locally, repair or re-export it.",
+        )
+
+
+def longest(probe: Probe, limits: PlanLimits) -> float:
+    """Seconds after which a film is cut off, whatever its end is said to be.
+
+    A header may say one second and a picture's time eleven hours, which would be filled with a
+    million repetitions of the picture before.
+    """
+    told = 0.0 if probe.estimated or probe.duration is None else 2 * probe.duration
+    return min(limits.max_duration, max(_GIVEN_FREELY, told, _held(probe, _SPARSEST_UNTOLD)))
+
+
+def _impossible(probe: Probe, limits: PlanLimits) -> str | None:
+    """What the header claims though it cannot be so; None where it may be.
+
+    An index of gigabytes for pictures that are not there is filled in before the first is missed.
+    """
+    pictures = max((stream.frames or 0 for stream in probe.video), default=0)
+    if probe.size is not None and pictures > min(probe.size, limits.max_duration * _FASTEST):
+        return f"holds {pictures} pictures"
+    told = None if probe.estimated else probe.duration
+    if told is not None and told > max(_TOLD_FREELY, _held(probe, _SPARSEST)):
+        return f"lasts {told:.0f} s"
+    return None
+
+
+def _held(probe: Probe, sparsest: int) -> float:
+    """Seconds that a file of this size may hold; no end of them where its size is unknown."""
+    return inf if probe.size is None else probe.size * 8 / sparsest
 
 
 def choose(probe: Probe, limits: PlanLimits, max_tracks: int) -> Tracks:

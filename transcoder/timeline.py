@@ -57,6 +57,8 @@ def output_rate(stream: VideoStream, timing: Timing | None, fastest: int) -> Rat
     measured = (timing and timing.rate) or stream.average_rate or _plausible(stream.base_rate)
     if measured is None or measured <= 0:
         return Rate(Fraction(25), constant=False)
+    if timing is not None and timing.holed:
+        return Rate(_halved(measured, fastest), constant=False)
     if timing is not None and not timing.constant_rate:
         return Rate(_variable(stream.average_rate or measured, fastest), constant=False)
     kept = _kept(measured)
@@ -76,6 +78,8 @@ def predicted_seconds(probe: Probe, stream: VideoStream, zero: Fraction) -> floa
     told = [stream.duration]
     if probe.duration is not None:
         told.append((probe.start or 0.0) + probe.duration - float(zero))
+    if probe.timing is not None and probe.timing.breaks_off is not None:
+        told.append(float(probe.timing.breaks_off - zero))
     known = [seconds for seconds in told if seconds is not None and seconds > 0]
     return min(known, default=None)
 
@@ -85,7 +89,7 @@ def is_cuttable(probe: Probe, seconds: float | None, preroll: float, longest: fl
     timing = probe.timing
     if seconds is None or timing is None or timing.timestamps_missing or preroll > longest:
         return False
-    if is_timeless(probe):
+    if is_timeless(probe) or timing.unread:  # in a broken chain of fragments seeks fail
         return False
     first = float(timing.first_picture)
     return probe.container != "mpegts" or (first >= 0 and first + seconds < _WRAP)
