@@ -68,7 +68,7 @@ def run_demo(settings: Settings, file: Path | None, display: Display) -> bool:
 
 def _fresh_log(log: Path) -> Path:
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         log.unlink(missing_ok=True)
     except OSError as error:
         raise StartError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
+import structlog
+
 from autoscaler.policy import PoolSpec
 from farm import connections, logging, running
 from farm.children import CPU, HEAD, end_with_parent
@@ -12,14 +14,18 @@ from farm.display import Display
 from farm.embedded import EmbeddedError, EmbeddedServers
 from farm.embedded.ports import free_ports, is_free
 from farm.errors import SettingsError, StartError
+from farm.lookout import await_servers
 from farm.settings import LOOPBACK, Settings, replaced
 from farm.signals import StopSteps
 from farm.supervisor import Supervisor
 from jobs.parts import Pool
-from media.binaries import find_tools
-from media.errors import ToolMissingError
+from media.binaries import check, find_tools
+from media.boxes import NO_SCRIPT, boxes, check_program
+from media.errors import MediaError, ToolMissingError
 from storage.errors import StorageError
 from transcoder.profile import ProfileError, load_profile
+
+log = structlog.get_logger(__name__)
 
 
 def run_farm(settings: Settings, display: Display, *, tied: bool = False) -> None:
@@ -29,6 +35,7 @@ def run_farm(settings: Settings, display: Display, *, tied: bool = False) -> Non
     """
     settings = _startable(settings)
     logging.configure(settings.log_format, settings.log_level)
+    _tell_missing_boxes()
     with ExitStack() as stack:
         stop = stack.enter_context(StopSteps.caught())
         if tied:
@@ -52,12 +59,17 @@ def run_farm(settings: Settings, display: Display, *, tied: bool = False) -> Non
 
 
 def run_workers(settings: Settings, pool: Pool | None, display: Display) -> None:
-    """Run workers until a signal, for the farm of the settings or the one running here."""
+    """Run workers until a signal, for the farm of the settings or the one running here.
+
+    Raises :class:`farm.errors.FarmError`, also where the farm's servers do not answer for long.
+    """
     settings = _joinable(settings)
     logging.configure(settings.log_format, settings.log_level)
+    _tell_missing_boxes()
     specs = tuple(spec for spec in pools(settings) if pool is None or spec.name == pool)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSteps.caught())
+        await_servers(settings, lambda: stop.drain)
         supervisor = Supervisor(settings, specs, stop)
         stack.callback(supervisor.end)
         slots = {spec.name: spec.maximum for spec in specs}
@@ -81,9 +93,28 @@ def _check_tools(settings: Settings) -> None:
     """Find out now what every worker would find out. Raises :class:`SettingsError`."""
     try:
         load_profile(settings.profile)
-        find_tools(settings.ffmpeg, settings.ffprobe)
+        tools = find_tools(settings.ffmpeg, settings.ffprobe)
+        check(tools)
     except (ProfileError, ToolMissingError) as error:
         raise SettingsError(str(error)) from error
+    for name, program in (("ffmpeg", tools.ffmpeg), ("ffprobe", tools.ffprobe)):
+        try:
+            check_program(program)
+        except MediaError as error:
+            told = f"{name} has to be the program itself, and does not run as workers run it"
+            raise SettingsError(f"{told}: {error}\n{NO_SCRIPT}") from error
+
+
+def _tell_missing_boxes() -> None:
+    """Once for a host, in its log: nobody calls the doctor before every start."""
+    try:
+        off = [box.name for box in boxes() if not box.on]
+    except MediaError as error:
+        log.warning("boxes_unknown", error=str(error))
+        return
+    if off:
+        hint = "a film that takes its decoder over is kept in less: reelfarm doctor says what to do"
+        log.warning("boxes_off", boxes=off, hint=hint)
 
 
 def _startable(settings: Settings) -> Settings:

@@ -37,7 +37,7 @@ def path(data_dir: Path) -> Path:
 
 def announce(data_dir: Path, farm: RunningFarm) -> None:
     """Leave the note, readable by this user only."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_private(path(data_dir), json.dumps(asdict(farm)))
 
 

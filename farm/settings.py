@@ -7,7 +7,9 @@ Each has a default that works on one machine. ``REELFARM_…`` variables overrid
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +27,9 @@ PREFIX = "REELFARM_"
 FILE = "reelfarm.toml"
 #: What a variable holds to say that a setting is not set, whatever the file says.
 NONE = "null"
+#: Variables of that prefix which are no settings of ours: those of the tests, and those that
+#: Kubernetes adds where a service is called ``reelfarm``.
+_FOREIGN = re.compile(rf"{PREFIX}(TEST_\w+|(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_\w+))")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -147,12 +152,29 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _settings(values: dict[str, Any]) -> Settings:
+    _check_environment()
     try:
         return Settings(**values)
     except ValidationError as error:
         raise SettingsError(_explain(error)) from error
     except (tomllib.TOMLDecodeError, OSError) as error:
         raise SettingsError(f"{FILE} cannot be read: {error}") from error
+
+
+def _check_environment() -> None:
+    """Refuse what is no setting: a misspelt one would be ignored without a word."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    names = sorted(name for name in os.environ if name.upper().startswith(PREFIX))
+    wrong = [name for name in names if name.upper() not in known and not _FOREIGN.fullmatch(name)]
+    if wrong:
+        said = "\n  ".join(f"{name}: there is no such setting{_meant(name)}" for name in wrong)
+        raise SettingsError(f"The environment will not do.\n  {said}")
+
+
+def _meant(name: str) -> str:
+    known = [PREFIX + each.upper() for each in Settings.model_fields]
+    close = get_close_matches(name.upper(), known, 1, 0.8)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _text(value: Any) -> str:

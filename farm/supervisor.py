@@ -20,8 +20,10 @@ from autoscaler.policy import PoolDemand, PoolSpec
 from autoscaler.scaler import Scaler
 from farm import connections, wiring
 from farm.children import API, CPU, HEAD, starter
-from farm.embedded import EmbeddedServers
+from farm.embedded import EmbeddedError, EmbeddedServers
+from farm.embedded.server import Server
 from farm.errors import StartError
+from farm.lookout import Lookout, troubles
 from farm.settings import Settings, environment
 from farm.signals import StopSteps
 from jobs.demand import demand
@@ -65,10 +67,15 @@ class Supervisor:
         self._target = LocalTarget(starter(environment(settings)), clock, self._is_busy)
         self._scaler = Scaler(pools, self._target, self._demand, clock)
         self._redis_failed = False
+        disk = settings.data_dir if servers is not None and servers.servers else None
+        self._lookout = Lookout(lambda: troubles(settings, disk))
         #: What the API said that it lacks, when last asked.
         self._unready: str | None = None
         self._sweep_end = threading.Event()
         self._sweep = threading.Thread(target=self._run_sweeper, name="sweeper", daemon=True)
+        self._look = threading.Thread(
+            target=self._lookout.run, args=(self._sweep_end,), name="lookout", daemon=True
+        )
 
     def serve(self) -> None:
         """Start the API and return once it answers. Raises :class:`StartError`."""
@@ -83,6 +90,7 @@ class Supervisor:
     def run(self) -> None:
         """Keep everything running until the first step of a stop."""
         self._sweep.start()
+        self._look.start()
         while not self._stop.drain:
             self._tick()
             self._await(lambda: self._stop.drain, _TICK)
@@ -119,16 +127,22 @@ class Supervisor:
     def _mend_servers(self) -> None:
         for server in self._servers.servers if self._servers else ():
             if server.pid is None:
-                self._restart(server.name)
+                log.error("server_died", server=server.name)
+                self._restart(server)
+            elif server.is_stuck():
+                log.error("server_stuck", server=server.name, cause="its disk was full")
+                self._restart(server)
 
-    def _restart(self, name: str) -> None:
+    def _restart(self, server: Server) -> None:
         assert self._servers is not None
-        before = connections.as_settings(self._servers)
-        log.error("server_died", server=name)
-        for server in self._servers.servers:
-            if server.name == name:
-                server.stop()
-                server.start()
+        before, name = connections.as_settings(self._servers), server.name
+        server.stop()
+        try:
+            server.start()
+        except EmbeddedError as error:
+            # It may be for want of room, which may be there at the next look.
+            log.error("server_not_started", server=name, error=str(error))
+            return
         if connections.as_settings(self._servers) != before:
             raise StartError(
                 f"{name} died, and another process took its port. Stop the farm and start it again."

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from secrets import token_hex
 
 import redis
 
@@ -72,9 +73,10 @@ def sweeper(settings: Settings) -> Sweeper:
     tools = bench(settings, own)
 
     def waiting() -> Iterator[str]:
-        return chain(tools.catalog.trash(), tools.catalog.inbox())
+        return chain(tools.catalog.inbox(), tools.catalog.trash())
 
-    owner = f"{tools.host}-{os.getpid()}"
+    # Containers may share a host name and process ids.
+    owner = f"{tools.host}-{os.getpid()}-{token_hex(4)}"
     return Sweeper(
         own.board,
         own.broker,

@@ -8,33 +8,42 @@ tells what is already on its way.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from catalog.errors import UnknownVideoError
-from catalog.videos import is_terminal
+from catalog.videos import is_terminal, utc_now
 from jobs.ids import new_run_id
+from jobs.letters import DeadLetter
 from jobs.parts import CLEAN, INSPECT, PartRef, Pool
 from jobs.records import VideoRecord
 from jobs.states import State
 from pipeline.bench import Bench
 from pipeline.errors import PermanentError, TransientError
 from pipeline.fail import fail
-from pipeline.finish import finish
+from pipeline.finish import finish, remove_leftovers
+from pipeline.letters import dead_letter
 from pipeline.problems import explained
 from pipeline.publish import Publisher
 from transcoder.plan import Part, Plan
 
 _LOG = structlog.get_logger(__name__)
 
-#: What errors call the work that is done between parts.
+#: What errors call the work that is done between parts, and the board where it is tried again.
 PUBLISH: Final = "publish"
 
 #: Parts of one video that are queued or worked on at once, so that a long film does not stand
 #: in front of a short clip.
 WINDOW: Final = 16
+
+#: Seconds between looks at whether the parts of a video that has ended have stopped, which double,
+#: and after which it is said that they do not.
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 30.0
+_PATIENCE: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +52,22 @@ class Advancer:
 
     bench: Bench
 
-    def advance(self, video_id: str) -> None:
+    def advance(self, video_id: str, run: str | None = None) -> None:
         """Do for a video whatever its state calls for.
 
-        A second caller leaves word and returns; the first one then looks again. Raises
+        ``run`` is the caller's, if it has one that writes nothing more. A second caller leaves
+        word and returns; the first one then looks again. Raises
         :class:`storage.errors.StorageError` and :class:`redis.RedisError`; the sweeper comes back.
         """
         owner = new_run_id()
-        again = self.bench.board.begin_advance(video_id, owner)
+        board = self.bench.board
+        again = board.begin_advance(video_id, owner)
+        if not again:
+            # Word that is left with one that died is served by nobody; its right is over by then.
+            board.wake(video_id, board.timings.advance_ttl)
         while again:
             try:
-                self._step(video_id)
+                self._step(video_id, run)
             except BaseException:
                 # Whoever left word is served by the sweeper; the right to advance is given up.
                 while self.bench.board.end_advance(video_id, owner):
@@ -61,7 +75,7 @@ class Advancer:
                 raise
             again = self.bench.board.end_advance(video_id, owner)
 
-    def _step(self, video_id: str) -> None:
+    def _step(self, video_id: str, run: str | None) -> None:
         bench = self.bench
         try:
             record = bench.catalog.load_any(video_id)
@@ -71,28 +85,57 @@ class Advancer:
         if record.state is State.DELETING:
             self._send(record, CLEAN, Pool.HEAD)
         elif is_terminal(record):
-            self._end_or_resume(record)
+            self._end_or_resume(record, run)
         elif record.state is not State.QUEUED or self._is_acknowledged(record):
-            self._work(record)
+            self._work(record, run)
 
-    def _end_or_resume(self, record: VideoRecord) -> None:
+    def _end_or_resume(self, record: VideoRecord, run: str | None) -> None:
         now = self.bench.catalog.resumed(record)
         if is_terminal(now):
-            self._end(now)
+            self._end(now, run)
         elif now.state is not State.DELETING:
-            self._work(now)
+            self._work(now, run)
 
-    def _end(self, record: VideoRecord) -> None:
-        if record.state is not State.READY:
-            self.bench.board.request_stop(record.id)
-            plan = self.bench.plans.load(record.id, record.generation)
-            if plan is not None:
-                Publisher(self.bench, record, plan).close()
-        self.bench.catalog.settle(record.id, record.generation)
-        self.bench.board.forget(record.id)
-        if self.bench.catalog.load_any(record.id).generation != record.generation:
+    def _end(self, record: VideoRecord, run: str | None = None) -> None:
+        bench = self.bench
+        whole = record.state is State.READY
+        if not whole:
+            self._close(record)
+        present = record.state is State.ERRORED
+        bench.catalog.letters.retire(record.id, record.generation - present)
+        if whole or self._has_come_to_rest(record, run):
+            bench.catalog.settle(record.id, record.generation)
+        bench.board.forget(record.id)
+        if bench.catalog.load_any(record.id).generation != record.generation:
             # Retried meanwhile: the mark of the new generation's message may be forgotten, too.
-            self._step(record.id)
+            self._step(record.id, run)
+
+    def _close(self, record: VideoRecord) -> None:
+        """Stop what runs, tell viewers that no more will come, list the video as ended."""
+        self.bench.board.request_stop(record.id)
+        plan = self.bench.plans.load(record.id, record.generation)
+        if plan is not None:
+            Publisher(self.bench, record, plan).close()
+        self.bench.catalog.enlist(record.id)
+
+    def _has_come_to_rest(self, record: VideoRecord, run: str | None) -> bool:
+        """Whether no part but ``run`` is worked on any more; what runs left goes then.
+
+        Else it is looked at again: soon at first, later with pauses as long as the video has
+        been over.
+        """
+        board = self.bench.board
+        refs = [PartRef.parse(f"{record.id}/{name}") for name in board.parts_in_flight(record.id)]
+        running = sorted(ref.part for ref in refs if board.holder(ref) not in (None, run))
+        if not running:
+            remove_leftovers(self.bench, record)
+            return True
+        ended = record.events[-1].at if record.events else record.created_at
+        over = (utc_now() - ended).total_seconds()
+        if over > _PATIENCE:
+            _LOG.warning("parts_do_not_stop", video_id=record.id, parts=running, seconds=int(over))
+        board.wake(record.id, min(max(_FIRST_PAUSE, over), _LONGEST_PAUSE))
+        return False
 
     def _is_acknowledged(self, record: VideoRecord) -> bool:
         """Whether somebody was promised this generation; a retry is of a video that was."""
@@ -108,9 +151,10 @@ class Advancer:
             self.bench.catalog.abandon(video_id)
         return False
 
-    def _work(self, record: VideoRecord) -> None:
-        plan = self.bench.plans.load(record.id, record.generation)
-        if plan is None or record.state is State.QUEUED:
+    def _work(self, record: VideoRecord, run: str | None) -> None:
+        queued = record.state is State.QUEUED
+        plan = None if queued else self.bench.plans.load(record.id, record.generation)
+        if plan is None:
             self._send(record, INSPECT, Pool.HEAD)
             return
         ref = PartRef(record.id, record.generation, PUBLISH)
@@ -122,12 +166,50 @@ class Advancer:
                 if state.complete:
                     finish(self.bench, record, plan)
                     return
-        except (PermanentError, TransientError) as error:
-            fail(self.bench, record.id, record.generation, error.problem)
-            self._end(self.bench.catalog.load_any(record.id))
+        except PermanentError as error:
+            letter = dead_letter(ref, error.problem, utc_now(), error=error)
+            self._give_up(letter, run)
             return
+        except TransientError as error:
+            self._again(ref, error, run)
+            return
+        self._forgive(ref)
         for part in _missing(plan, state.done, moving):
             self._send(record, part.id, Pool.HEAD if part.head else Pool.CPU)
+
+    def _give_up(self, letter: DeadLetter, run: str | None) -> None:
+        """End the video, if it is not over; whatever became of it meanwhile is gone by."""
+        fail(self.bench, letter.video_id, letter.generation, letter.problem, letter)
+        self._step(letter.video_id, run)
+
+    def _again(self, ref: PartRef, error: TransientError, run: str | None) -> None:
+        """Have publishing tried again by the sweeper, as a part that failed, or give up."""
+        board, owner = self.bench.board, new_run_id()
+        if not board.mark_sent(ref, PUBLISH, owner):
+            _LOG.info("publish_failed_again", reason="it is to be tried again in any case")
+            return
+        lease = board.take(ref, owner, host=self.bench.host, pid=os.getpid())
+        if lease is None:
+            return
+        errors, problem = lease.attempts.errors + 1, error.problem
+        last = errors >= error.tries
+        pause = None if last else board.timings.retry_first * 2.0 ** (errors - 1)
+        board.release(lease, "error", pause, code=problem.code, message=problem.message)
+        if not last:
+            _LOG.warning("publish_failed", code=problem.code, retry_in=pause)
+            return
+        counts, attempts = board.attempts(ref), board.history(ref)
+        self._give_up(
+            dead_letter(ref, problem, utc_now(), counts=counts, attempts=attempts, error=error), run
+        )
+
+    def _forgive(self, ref: PartRef) -> None:
+        """Forget earlier failures to publish: it has worked since."""
+        board, owner = self.bench.board, new_run_id()
+        if board.attempts(ref).starts and board.mark_sent(ref, PUBLISH, owner):
+            lease = board.take(ref, owner)
+            if lease is not None:
+                board.release(lease, "done")
 
     def _moving(self, record: VideoRecord) -> frozenset[str]:
         """Parts of the generation that are queued, worked on, or waiting to be tried again."""

@@ -11,6 +11,7 @@ from jobs.board import Board
 from jobs.parts import PartRef
 from jobs.send import Sender
 from media.binaries import Tools
+from media.safety import input_mapping
 from storage import layout
 from storage.documents import load_document
 from storage.errors import NotFoundError
@@ -37,6 +38,18 @@ class Bench:
     host: str
     ca_file: Path | None
     plans: PlanShelf
+
+    @property
+    def max_pixels(self) -> int:
+        """Pixels of the largest picture that is decoded.
+
+        Twice what is accepted, for decoders count the blocks that stick out beyond the picture.
+        """
+        return 2 * self.limits.max_pixels
+
+    def reading(self, url: str) -> dict[str, str]:
+        """Input options for the source at ``url``."""
+        return input_mapping(url, ca_file=self.ca_file, max_pixels=self.max_pixels)
 
 
 class PlanShelf:

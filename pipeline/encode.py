@@ -13,9 +13,8 @@ from jobs.ids import new_run_id
 from jobs.parts import PartRef
 from media.command import Command
 from media.errors import FfmpegFailedError
-from media.process import Progress, Sink
+from media.process import Finished, Progress, Sink
 from media.process import run as run_ffmpeg
-from media.safety import input_mapping
 from pipeline.bench import Bench
 from pipeline.recorder import PartRecorder, Stint, TrackTape
 from pipeline.runs import Run
@@ -29,12 +28,16 @@ from transcoder.command import (
     audio_cut,
     audio_plan,
     deadline,
+    look_command,
     video_command,
     video_deadline,
 )
+from transcoder.damage import Damage
 from transcoder.frames import FrameMeter, FrameReport
+from transcoder.look import Look
 from transcoder.plan import AAC_FRAME, Part, PartKind, Plan
 from transcoder.segments import Receipt
+from transcoder.sounds import SoundMeter
 
 _LOG = structlog.get_logger(__name__)
 
@@ -47,10 +50,10 @@ _LONG_PREROLL: Final = 10.0
 #: Pre-roll of the last try: as good as decoding from the start, without the cost in a long film.
 _LONGEST_PREROLL: Final = 300.0
 
-#: Seconds by which a film may be shorter than it says before that is worth a word.
-_CUT_OFF: Final = 1.0
-
 _SILENT: Final = (("tracks_left_out", "A sound track is declared that holds no sound."),)
+
+#: What ffmpeg says last where a decoder gave nothing at all (fftools/ffmpeg_mux.c).
+_NO_PICTURE: Final = "at least one of its streams received no packets"
 
 OnCommit = Callable[[], None]
 
@@ -104,13 +107,15 @@ def next_spot(store: ObjectStore, ref: PartRef, part: Part) -> Spot | None:
 def _encode_video(shift: Shift) -> None:
     """Wrong pictures are made once more with a longer pre-roll, then with a very long one.
 
-    What is wrong even then is damage in the source, and is shipped with a warning.
+    What is wrong even then, or in the same way twice, is damage in the source, and is shipped.
     """
     *tries, last = _prerolls(shift.plan, shift.part)
+    before: FrameReport | None = None
     for preroll in tries:
-        if _try_video(shift, preroll, strict=True):
+        before = _try_video(shift, preroll, before)
+        if before is None:
             return
-    _try_video(shift, last, strict=False)
+    _try_video(shift, last, before, last=True)
 
 
 def _prerolls(plan: Plan, part: Part) -> tuple[float, ...]:
@@ -121,8 +126,10 @@ def _prerolls(plan: Plan, part: Part) -> tuple[float, ...]:
     return planned, max(2 * planned, _LONG_PREROLL), max(4 * planned, _LONGEST_PREROLL)
 
 
-def _try_video(shift: Shift, preroll: float, *, strict: bool) -> bool:
-    """Encode once; False where the pictures are wrong and ``strict`` says to try again."""
+def _try_video(
+    shift: Shift, preroll: float, before: FrameReport | None, *, last: bool = False
+) -> FrameReport | None:
+    """Encode once; what was wrong with the pictures where it is worth another try."""
     video = shift.plan.video
     assert video is not None
     patience = video_deadline(shift.plan, shift.part, shift.spot.first, preroll)
@@ -131,9 +138,10 @@ def _try_video(shift: Shift, preroll: float, *, strict: bool) -> bool:
         shift.plan,
         shift.part,
         url,
-        input_options=input_mapping(url, ca_file=shift.bench.ca_file),
+        input_options=shift.bench.reading(url),
         first=shift.spot.first,
         preroll=preroll,
+        fill=last and _is_inside(shift),
     )
     ticks = video.frame_ticks
     grid = Grid(head=video.gop * ticks, segment=video.segment * ticks)
@@ -144,14 +152,52 @@ def _try_video(shift: Shift, preroll: float, *, strict: bool) -> bool:
     ]
     count = shift.part.count and shift.part.first + shift.part.count - shift.spot.first
     meter = FrameMeter(video, shift.spot.first, count)
-    with _recorder(shift, tapes) as recorder:
-        cpu = _run(shift, command, recorder, {FRAMES_SINK: meter.feed}, _frames_done(shift))
+    seen: list[Damage] = []
+    with _recorder(shift, tapes, lambda: (*meter.faults(), *seen)) as recorder:
+        cpu, mended = 0.0, False
+        try:
+            ended = _run(shift, command, recorder, {FRAMES_SINK: meter.feed}, _frames_done(shift))
+            cpu, mended = ended.cpu, ended.damaged
+        except FfmpegFailedError as error:
+            if not _decoded_nothing(error) or not all(t.segmenter.untouched for t in tapes):
+                raise
         report = meter.report()
-        if strict and not report.ok:
+        if not last and not report.settles(before):
             _LOG.warning("wrong_frames", preroll=preroll, skew=report.skew)
-            return False
-        recorder.finish(cpu=cpu, skew=report.skew, warnings=_frame_warnings(shift, report))
-    return True
+            return report
+        if mended:
+            seen += _look(shift, preroll)
+        recorder.finish(cpu=cpu, skew=report.skew)
+    return None
+
+
+def _decoded_nothing(error: FfmpegFailedError) -> bool:
+    """Whether ffmpeg failed for want of a single picture, of which it would know the format."""
+    return any(_NO_PICTURE in line for line in error.evidence.stderr)
+
+
+def _is_inside(shift: Shift) -> bool:
+    """Whether pictures are known to follow, so that a part without any has to show something."""
+    timing = shift.plan.probe.timing
+    return timing is not None and timing.seen_to_end
+
+
+def _look(shift: Shift, preroll: float) -> tuple[Damage, ...]:
+    """When the decoder had to mend pictures, told once for all rungs."""
+    video = shift.plan.video
+    if video is None or video.rungs[0].name not in shift.part.tracks:
+        return ()
+    url = _source_url(shift, video_deadline(shift.plan, shift.part, shift.part.first, preroll))
+    command = look_command(
+        shift.plan, shift.part, url, input_options=shift.bench.reading(url), preroll=preroll
+    )
+    look = Look(video, shift.part)
+    sinks = {"stderr": look.feed}
+    try:
+        run_ffmpeg(shift.bench.tools, command, sinks=sinks, cancel=shift.run.cancel)
+    except FfmpegFailedError as error:
+        _LOG.warning("damage_not_located", error=str(error))
+    return look.damage()
 
 
 def _encode_audio(shift: Shift) -> None:
@@ -161,7 +207,7 @@ def _encode_audio(shift: Shift) -> None:
         shift.plan,
         shift.part,
         url,
-        input_options=input_mapping(url, ca_file=shift.bench.ca_file),
+        input_options=shift.bench.reading(url),
         first=shift.spot.first,
     )
     cut = audio_cut(audio, shift.spot.first)
@@ -174,9 +220,11 @@ def _encode_audio(shift: Shift) -> None:
         shift=cut.shift,
         label=audio.name,
     )
-    with _recorder(shift, [TrackTape(audio.name, segmenter, grid)]) as recorder:
+    meter = SoundMeter(shift.plan, audio, cut.shift)
+    with _recorder(shift, [TrackTape(audio.name, segmenter, grid)], meter.gaps) as recorder:
         try:
-            cpu = _run(shift, command, recorder, {}, _seconds_done(shift))
+            sinks = {FRAMES_SINK: meter.feed}
+            cpu = _run(shift, command, recorder, sinks, _seconds_done(shift)).cpu
         except FfmpegFailedError:
             # ffmpeg 9 crashes where a track that is declared has no packet.
             if not segmenter.untouched or shift.run.attempts.errors == 0:
@@ -187,7 +235,9 @@ def _encode_audio(shift: Shift) -> None:
 
 
 @contextmanager
-def _recorder(shift: Shift, tapes: Sequence[TrackTape]) -> Iterator[PartRecorder]:
+def _recorder(
+    shift: Shift, tapes: Sequence[TrackTape], damage: Callable[[], tuple[Damage, ...]]
+) -> Iterator[PartRecorder]:
     """A recorder for one try, under a run id of its own, that leaves no orphans."""
     stint = Stint(
         ref=shift.run.ref,
@@ -197,7 +247,9 @@ def _recorder(shift: Shift, tapes: Sequence[TrackTape]) -> Iterator[PartRecorder
         checkpoint=shift.spot.checkpoint,
         every=shift.plan.checkpoint if shift.part.stream else None,
     )
-    recorder = PartRecorder(shift.bench.store, stint, tapes, on_commit=shift.on_commit)
+    recorder = PartRecorder(
+        shift.bench.store, stint, tapes, on_commit=shift.on_commit, damage=damage
+    )
     try:
         yield recorder
     finally:
@@ -210,16 +262,15 @@ def _run(
     recorder: PartRecorder,
     sinks: Mapping[str, Sink],
     on_progress: Callable[[Progress], None],
-) -> float:
-    """Run ffmpeg into the recorder; the CPU seconds it took."""
-    finished = run_ffmpeg(
+) -> Finished:
+    """Run ffmpeg into the recorder."""
+    return run_ffmpeg(
         shift.bench.tools,
         command,
         sinks={**recorder.sinks, **sinks},
         on_progress=on_progress,
         cancel=shift.run.cancel,
     )
-    return finished.cpu
 
 
 def _source_url(shift: Shift, patience: float) -> str:
@@ -251,33 +302,3 @@ def _seconds_done(shift: Shift) -> Callable[[Progress], None]:
             shift.run.report(min((begin + progress.out_time) / audio.duration, 1.0))
 
     return report
-
-
-def _frame_warnings(shift: Shift, report: FrameReport) -> tuple[tuple[str, str], ...]:
-    """What is to be said of the pictures, once for all rungs."""
-    video = shift.plan.video
-    if video is None or video.rungs[0].name not in shift.part.tracks:
-        return ()
-    if not report.ok:
-        start = float(shift.part.first / video.rate)
-        text = (
-            f"The source is damaged near {start:.0f} s: pictures are missing or out of place there."
-        )
-        return (("damaged_source", text),)
-    end = float((shift.spot.first + report.count) / video.rate)
-    told = _told_seconds(shift.plan)
-    if shift.part.count is not None or told is None or end > told - _CUT_OFF:
-        return ()
-    text = (
-        f"The source says that it lasts {told:.1f} s, but its pictures end at {float(end):.1f} s."
-    )
-    return (("damaged_source", text),)
-
-
-def _told_seconds(plan: Plan) -> float | None:
-    """Seconds that the picture track is said to last; None where only the whole file's are told."""
-    video = plan.video
-    if video is None or video.frames is None:
-        return None
-    stream = next(each for each in plan.probe.video if each.index == video.stream)
-    return None if stream.duration is None else float(video.frames / video.rate)

@@ -17,6 +17,9 @@ from jobs.records import Problem
 #: Runs of a part that may fail before the video is given up. A source that cannot be reached is
 #: hardly ever the video's fault, and is given half an hour with the pauses between the tries.
 TRIES: Final = 4
+#: Where it was ffmpeg itself that gave up, with all bytes at hand, the same will happen each time.
+#: One more try tells a file's damage from a machine's; the sender is not kept waiting for others.
+CERTAIN_TRIES: Final = 2
 PATIENT_TRIES: Final = 30
 
 

@@ -27,12 +27,16 @@ from transcoder.hls import (
     playlist_path,
 )
 from transcoder.plan import Plan
+from transcoder.salvage import Warnings, salvage
 from transcoder.segments import Receipt, SegmentsError, Thumbnails, TrackSegments, joined
 
 _LOG = structlog.get_logger(__name__)
 
 #: Receipts read at once.
 _READERS: Final = 8
+
+#: What playlists and manifests are called; they stay, whatever becomes of the video.
+_LISTS: Final = (".m3u8", ".mpd")
 
 Tracks = dict[str, TrackSegments]
 
@@ -41,14 +45,19 @@ def finish(bench: Bench, record: VideoRecord, plan: Plan) -> None:
     """Write the final playlists and the MPD, remove what they do not name, say ``ready``.
 
     Every write is the same whoever does it and however often. Raises
-    :class:`pipeline.errors.PermanentError` where the parts do not make a whole.
+    :class:`pipeline.errors.PermanentError` where the parts do not make a whole, and
+    :class:`transcoder.errors.Unplayable` where too little of it plays.
     """
     receipts = read_receipts(bench, record)
     tracks = join_tracks(plan, receipts)
+    plan, said = salvage(plan, tracks, receipts)
     named = write_manifests(bench, record, plan, tracks, receipts)
     remove_unnamed(bench, record, named)
-    ready = bench.catalog.update(record.id, lambda now: _ready(now, record, plan, tracks, receipts))
+    ready = bench.catalog.update(
+        record.id, lambda now: as_ready(now, record, plan, tracks, receipts, said)
+    )
     if ready.state is State.READY:
+        bench.catalog.letters.retire(record.id, record.generation)
         bench.catalog.settle(record.id, record.generation)
         bench.board.forget(record.id)
         _LOG.info("video_ready", video_id=record.id, tracks=len(tracks))
@@ -73,8 +82,9 @@ def join_tracks(plan: Plan, receipts: list[Receipt]) -> Tracks:
         tracks = {name: joined(parts) for name, parts in pieces.items()}
     except SegmentsError as error:
         raise PermanentError(_broken(str(error))) from error
-    if not tracks or (plan.video and plan.video.rungs[0].name not in tracks):
-        raise PermanentError(_broken("not one picture or sound could be decoded"))
+    rungs = {rung.name for rung in plan.video.rungs} if plan.video else set()
+    if 0 < len(rungs & tracks.keys()) < len(rungs):
+        raise PermanentError(_broken("not all renditions have pictures"))
     return tracks
 
 
@@ -122,20 +132,56 @@ def remove_unnamed(bench: Bench, record: VideoRecord, named: frozenset[str]) -> 
         bench.store.delete(orphans)
 
 
+def remove_leftovers(bench: Bench, record: VideoRecord) -> None:
+    """Remove segments and pictures that no receipt names, where a generation is not whole.
+
+    What receipts name stays, for viewers and for a retry. To be called when no part runs. Objects
+    are listed first: one that a late run's receipt names after all is then kept, or was not seen.
+    Pictures have the same names in every generation: a video that is retried by now keeps all.
+    """
+    root = layout.play(record.id)
+    paths = [info.key.removeprefix(root) for info in bench.store.list(root)]
+    made = [path for path in paths if not path.endswith(_LISTS)]
+    mine = [path for path in made if _generation(path) <= record.generation]
+    if not mine:
+        return
+    named: set[str] = set()
+    for number in range(1, record.generation + 1):
+        for receipt in read_receipts(bench, record.model_copy(update={"generation": number})):
+            named |= named_by(receipt)
+    leftovers = [root + path for path in mine if path not in named]
+    if leftovers and bench.catalog.load_any(record.id).generation == record.generation:
+        _LOG.info("leftovers_removed", video_id=record.id, objects=len(leftovers))
+        bench.store.delete(leftovers)
+
+
+def named_by(receipt: Receipt) -> frozenset[str]:
+    """The paths below ``play/`` of all that a receipt stands for."""
+    segments = {segment.path for track in receipt.tracks for segment in track.segments}
+    return frozenset({*receipt.objects, *segments, *(track.init_path for track in receipt.tracks)})
+
+
 def _generation(path: str) -> int:
     """Which generation made an object below ``play/``; 0 for what all of them share."""
     folder, slash, _ = path.partition("/")
     return int(folder) if slash else 0
 
 
-def _ready(
-    now: VideoRecord, seen: VideoRecord, plan: Plan, tracks: Tracks, receipts: list[Receipt]
+def as_ready(
+    now: VideoRecord,
+    seen: VideoRecord,
+    plan: Plan,
+    tracks: Tracks,
+    receipts: list[Receipt],
+    said: Warnings,
 ) -> VideoRecord:
+    """``now`` as ready, unless it has ended meanwhile or is of another generation than ``seen``."""
     if now.state is not State.PROCESSING or now.generation != seen.generation:
         return now
     at = utc_now()
     objects = {path for receipt in receipts for path in receipt.objects}
-    found = [VideoWarning(code=code, message=text) for r in receipts for code, text in r.warnings]
+    pairs = (*(pair for receipt in receipts for pair in receipt.warnings), *said)
+    found = [VideoWarning(code=code, message=text) for code, text in pairs]
     update = {
         "state": State.READY,
         "playable": True,
@@ -150,7 +196,9 @@ def _ready(
         "has_storyboard": STORYBOARD in objects,
         "warnings": (*now.warnings, *found),
     }
-    return now.model_copy(update=update).with_event("ready", at)
+    # Viewers may not have been told before, where all came at once or a write was contended.
+    shown = now if now.playable else now.with_event("playable", at)
+    return shown.model_copy(update=update).with_event("ready", at)
 
 
 def _thumbnails(receipts: list[Receipt]) -> Thumbnails | None:

@@ -1,4 +1,4 @@
-"""What a retried video keeps: receipts of the generation before whose parts are the same again.
+"""What a retried video keeps: receipts of earlier generations whose parts are the same again.
 
 Receipts are copied, the segments they name stay where they are: paths below ``play/`` say which
 generation made them. Init segments are copied, too, since a playlist names one, and parts that are
@@ -14,7 +14,7 @@ import structlog
 
 from jobs.records import VideoRecord
 from pipeline.bench import Bench
-from pipeline.finish import read_receipts
+from pipeline.finish import named_by, read_receipts
 from pipeline.publish import Publisher
 from pipeline.recorder import IMMUTABLE, INIT_TYPE
 from storage import layout
@@ -28,30 +28,63 @@ _LOG = structlog.get_logger(__name__)
 def inherit(bench: Bench, record: VideoRecord, plan: Plan) -> None:
     """Take over what earlier generations finished, and end their playlists. Repeatable.
 
-    To be called before the first part of the generation is sent. Raises
-    :class:`storage.errors.StorageError`.
+    A part is taken from the latest generation that has anything of it. To be called before the
+    first part of the generation is sent. Raises :class:`storage.errors.StorageError`.
     """
-    earlier = range(record.generation - 1, 0, -1)
-    found = ((number, bench.plans.load(record.id, number)) for number in earlier)
-    number, before = next(((n, each) for n, each in found if each is not None), (0, None))
-    if before is None:
+    if record.generation == 1:
         return
-    old = record.model_copy(update={"generation": number})
-    Publisher(bench, old, before).close()
-    kept = reusable(read_receipts(bench, old), before, plan)
+    there = _stored(bench, record)
+    kept: list[Receipt] = []
+    for number in range(record.generation - 1, 0, -1):
+        before = bench.plans.load(record.id, number)
+        if before is None:
+            continue
+        old = record.model_copy(update={"generation": number})
+        Publisher(bench, old, before).close()
+        receipts = read_receipts(bench, old)
+        if not is_trusted(receipts, before):
+            break
+        found = _new(reusable(receipts, before, plan), kept, there)
+        if not _is_mixed([*kept, *found]):
+            kept += found
     copied = _copied(bench, record, kept)
-    _LOG.info("receipts_kept", video_id=record.id, of_generation=number, receipts=copied)
+    _LOG.info("receipts_kept", video_id=record.id, receipts=copied)
+
+
+def is_trusted(receipts: list[Receipt], plan: Plan) -> bool:
+    """Whether a generation's parts may be used again, and those of the ones before it.
+
+    Not where they did not make a whole: all were there and it failed all the same, or different
+    encoders made them.
+    """
+    ended = {receipt.part for receipt in receipts if receipt.last}
+    return ended != {part.id for part in plan.parts} and not _is_mixed(receipts)
+
+
+def _stored(bench: Bench, record: VideoRecord) -> frozenset[str]:
+    """The paths of all that is below ``play/``."""
+    root = layout.play(record.id)
+    return frozenset(info.key.removeprefix(root) for info in bench.store.list(root))
+
+
+def _new(found: list[Receipt], kept: list[Receipt], there: frozenset[str]) -> list[Receipt]:
+    """Receipts of parts not kept yet, those of each part up to the first that lacks an object.
+
+    A run that was given up on may have written a receipt after its segments were removed.
+    """
+    known = {receipt.part for receipt in kept}
+    broken: set[str] = set()
+    new: list[Receipt] = []
+    for receipt in found:
+        if not named_by(receipt) <= there:
+            broken.add(receipt.part)
+        if receipt.part not in known | broken:
+            new.append(receipt)
+    return new
 
 
 def reusable(receipts: list[Receipt], before: Plan, plan: Plan) -> list[Receipt]:
-    """Receipts of parts that ``plan`` has with the same inputs as ``before``.
-
-    None where the parts did not make a whole: all were there and it failed all the same, or
-    different encoders made them.
-    """
-    ended = {receipt.part for receipt in receipts if receipt.last}
-    if ended == {part.id for part in before.parts} or _is_mixed(receipts):
-        return []
+    """Receipts of parts that ``plan`` has with the same inputs as ``before``."""
     olds = {part.id: _inputs(before, part) for part in before.parts}
     same = {part.id for part in plan.parts if olds.get(part.id) == _inputs(plan, part)}
     return [receipt for receipt in receipts if receipt.part in same and _is_worth(receipt)]

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+from threading import Event
+from typing import Final
+
+import structlog
+
 from jobs.parts import PartRef
 from jobs.records import AudioSummary, Rendition, SourceSummary, VideoRecord, VideoWarning
 from jobs.states import State
+from media.errors import NotMediaError, TooCostlyError
 from media.probe import probe
-from media.probed import AudioStream
+from media.probed import AudioStream, Probe
 from pipeline.bench import Bench
 from pipeline.inherit import inherit
 from storage import layout
@@ -14,22 +21,27 @@ from storage.documents import create_document
 from transcoder.plan import AudioPlan, Plan
 from transcoder.planner import make_plan
 
+_LOG = structlog.get_logger(__name__)
+
 #: Seconds ffprobe gets: it reads headers and a few packets.
 _DEADLINE = 30.0
 _URL_LIFETIME = 300.0
 
+#: Bytes at each end of a source.
+_ENDS: Final = 64 * 1024
 
-def inspect(bench: Bench, ref: PartRef) -> None:
+
+def inspect(bench: Bench, ref: PartRef, cancel: Event) -> None:
     """Write the generation's plan, unless it is there, and say in the record what was found.
 
     Before that, while no other part is sent yet, a retried video takes over what is finished.
+    ``cancel`` ends the look at the source.
 
-    Raises what :func:`media.probe.probe` and :func:`transcoder.planner.make_plan` raise.
+    Raises what :func:`examine` and :func:`transcoder.planner.make_plan` raise.
     """
     plan = bench.plans.of(ref)
     if plan is None:
-        url = bench.store.presign(layout.source(ref.video_id), _URL_LIFETIME)
-        found = probe(bench.tools, url, deadline=_DEADLINE, ca_file=bench.ca_file)
+        found = examine(bench, ref, cancel)
         proposed = make_plan(found, bench.profile, limits=bench.limits)
         key = layout.plan(ref.video_id, ref.generation)
         create_document(bench.store, key, proposed.model_dump(mode="json"))
@@ -40,6 +52,44 @@ def inspect(bench: Bench, ref: PartRef) -> None:
         if waiting.generation == ref.generation and waiting.state is State.QUEUED:
             inherit(bench, waiting, plan)
         bench.catalog.update(ref.video_id, lambda record: describe(record, ref, described))
+
+
+def examine(bench: Bench, ref: PartRef, cancel: Event) -> Probe:
+    """What the source is; that it is no media is believed the second time only.
+
+    That verdict ends the video, and an answer that ends too soon can look like rubbish. Between
+    the two looks the source's ends are read in a way that misses nothing.
+    Raises what :func:`media.probe.probe` raises, and :mod:`storage.errors`.
+    """
+    try:
+        return _look(bench, ref, cancel)
+    except TooCostlyError:
+        raise
+    except NotMediaError as error:
+        _LOG.info("source_looked_at_again", reason=str(error))
+        _read_ends(bench, ref)
+        return _look(bench, ref, cancel)
+
+
+def _look(bench: Bench, ref: PartRef, cancel: Event) -> Probe:
+    return probe(
+        bench.tools,
+        bench.store.presign(layout.source(ref.video_id), _URL_LIFETIME),
+        deadline=_DEADLINE,
+        ca_file=bench.ca_file,
+        max_pixels=bench.max_pixels,
+        cancel=cancel,
+    )
+
+
+def _read_ends(bench: Bench, ref: PartRef) -> None:
+    """Read the first and the last bytes. Raises :mod:`storage.errors` where some are missing."""
+    key = layout.source(ref.video_id)
+    if bench.store.head(key).size == 0:
+        return
+    for first, last in ((0, _ENDS - 1), (-_ENDS, None)):
+        with bench.store.open(key, first, last) as stream:
+            deque(stream.iter_chunks(), maxlen=0)
 
 
 def describe(record: VideoRecord, ref: PartRef, plan: Plan) -> VideoRecord:

@@ -9,17 +9,25 @@ from typing import Final
 import structlog
 
 from media.command import Command
-from media.errors import CanceledError
+from media.errors import (
+    CanceledError,
+    FfmpegFailedError,
+    MediaError,
+    NotStartedError,
+    SourceUnreadableError,
+)
 from media.process import Finished, Sink
 from media.process import run as run_ffmpeg
-from media.safety import input_mapping
 from pipeline.bench import Bench
+from pipeline.errors import CERTAIN_TRIES
+from pipeline.problems import plain, tries
 from pipeline.runs import Run
 from storage import layout
 from storage.documents import create_document
 from thumbnailer.commands import Film
 from thumbnailer.errors import NoPictureError
 from thumbnailer.pictures import Pictures, Runner, make_pictures
+from transcoder.command import deadline
 from transcoder.plan import Part, Plan
 from transcoder.segments import Receipt, Thumbnails
 
@@ -31,11 +39,11 @@ _STORYBOARD_JSON: Final = "storyboard.json"
 
 #: Pictures keep their names from one generation to the next, so caches have to ask again.
 _CACHE: Final = "public, max-age=300"
-_DEADLINE: Final = 300.0
-_URL_LIFETIME: Final = 2 * _DEADLINE + 600.0
+#: Seconds the source's address outlives both runs.
+_URL_MARGIN: Final = 600.0
 
-#: Runs that may fail, or end their worker, before the film goes without pictures.
-_TRIES: Final = 3
+#: Runs that may end their worker before the film goes without pictures.
+_CRASHES: Final = 3
 
 
 def picture(bench: Bench, run: Run, plan: Plan, part: Part) -> None:
@@ -45,14 +53,15 @@ def picture(bench: Bench, run: Run, plan: Plan, part: Part) -> None:
     :mod:`storage.errors`.
     """
     try:
-        pictures = _made(bench, run, plan)
+        pictures = _made(bench, run, plan, part)
     except CanceledError:
         raise
     except Exception as error:
-        if not isinstance(error, NoPictureError) and run.attempts.errors + 1 < _TRIES:
+        if run.attempts.errors + 1 < _tries(error):
             raise
-        _LOG.warning("no_pictures", reason=str(error), exc_info=True)
-        warning = ("no_pictures", f"There is no poster and no storyboard: {error}")
+        foreseen = isinstance(error, (NoPictureError, MediaError))
+        _LOG.warning("no_pictures", reason=str(error), exc_info=not foreseen)
+        warning = ("no_pictures", f"There is no poster and no storyboard: {plain(str(error))}")
         receipt = Receipt(part=part.id, run=run.id, host=bench.host, warnings=(warning,))
     else:
         objects = _store(bench, run.ref.video_id, pictures)
@@ -67,10 +76,20 @@ def picture(bench: Bench, run: Run, plan: Plan, part: Part) -> None:
     create_document(bench.store, key, receipt.model_dump(mode="json"))
 
 
-def _made(bench: Bench, run: Run, plan: Plan) -> Pictures:
-    if run.attempts.crashes >= _TRIES:
+def _made(bench: Bench, run: Run, plan: Plan, part: Part) -> Pictures:
+    if run.attempts.crashes >= _CRASHES:
         raise NoPictureError(f"making them ended {run.attempts.crashes} workers")
-    return make_pictures(_runner(bench, run), _film(bench, run, plan), deadline=_DEADLINE)
+    return make_pictures(
+        _runner(bench, run), _film(bench, run, plan, part), deadline=deadline(part)
+    )
+
+
+def _tries(error: Exception) -> int:
+    """Runs that may fail so before the film goes without pictures. An outage is no reason to."""
+    if isinstance(error, NoPictureError):
+        return 1
+    told = isinstance(error, (SourceUnreadableError, NotStartedError, FfmpegFailedError))
+    return tries(error) if told else CERTAIN_TRIES
 
 
 def _runner(bench: Bench, run: Run) -> Runner:
@@ -80,10 +99,10 @@ def _runner(bench: Bench, run: Run) -> Runner:
     return start
 
 
-def _film(bench: Bench, run: Run, plan: Plan) -> Film:
+def _film(bench: Bench, run: Run, plan: Plan, part: Part) -> Film:
     video = plan.video
     assert video is not None
-    url = bench.store.presign(layout.source(run.ref.video_id), _URL_LIFETIME)
+    url = bench.store.presign(layout.source(run.ref.video_id), 2 * deadline(part) + _URL_MARGIN)
     length = None if video.frames is None else Fraction(video.frames) / video.rate
     return Film(
         url=url,
@@ -93,7 +112,7 @@ def _film(bench: Bench, run: Run, plan: Plan) -> Film:
         zero=video.zero,
         duration=length,
         frames=video.frames,
-        input_options=input_mapping(url, ca_file=bench.ca_file),
+        input_options=bench.reading(url),
         interlaced=video.deinterlace,
         tone_map=video.tone_map.value if video.tone_map else None,
         color_matrix=video.color_space,

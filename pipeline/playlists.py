@@ -40,9 +40,13 @@ def etag_of(store: ObjectStore, video_id: str, path: str) -> str | None:
 
 
 def swap_text(store: ObjectStore, video_id: str, path: str, text: str, etag: str | None) -> bool:
-    """Store a playlist unless it is another one than that of ``etag``; False if so."""
+    """Store a playlist unless it is another one than that of ``etag``; False if so.
+
+    True where the very same text is there: as after a write whose answer was lost, which the client
+    library repeats and is then refused.
+    """
     key, body = layout.play(video_id, path), text.encode()
-    return _stored(store, key, body, etag)
+    return _stored(store, key, body, etag) or _is(store, key, body)
 
 
 def rewrite(
@@ -65,6 +69,13 @@ def _swap(store: ObjectStore, key: str, change: Callable[[str | None], str]) -> 
     if body == stored.body:
         return True
     return _stored(store, key, body, stored.etag)
+
+
+def _is(store: ObjectStore, key: str, body: bytes) -> bool:
+    try:
+        return store.get(key).body == body
+    except NotFoundError:
+        return False
 
 
 def _stored(store: ObjectStore, key: str, body: bytes, etag: str | None) -> bool:

@@ -24,6 +24,7 @@ from storage.documents import create_document
 from storage.errors import StorageError
 from storage.objects import ObjectStore
 from transcoder.cmaf import CutSegment, Grid, Segmenter
+from transcoder.damage import Damage
 from transcoder.segments import Receipt, Segment, TrackSegments
 
 _LOG = structlog.get_logger(__name__)
@@ -79,7 +80,10 @@ class Stint:
 
 
 class PartRecorder:
-    """Stores what a run makes. ``sinks`` are called from one thread for each track."""
+    """Stores what a run makes. ``sinks`` are called from one thread for each track.
+
+    ``damage`` is what the run has met with so far; every receipt tells all of it.
+    """
 
     def __init__(
         self,
@@ -88,12 +92,14 @@ class PartRecorder:
         tapes: Sequence[TrackTape],
         *,
         on_commit: Callable[[], None],
+        damage: Callable[[], tuple[Damage, ...]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._stint = stint
         self._tapes = tuple(tapes)
         self._on_commit = on_commit
+        self._damage = damage
         self._clock = clock
         self._since = clock()
         self._pool = ThreadPoolExecutor(_UPLOADERS, thread_name_prefix="store")
@@ -111,7 +117,11 @@ class PartRecorder:
         return {tape.name: partial(self._feed, tape) for tape in self._tapes}
 
     def finish(
-        self, *, cpu: float, skew: float | None, warnings: tuple[tuple[str, str], ...]
+        self,
+        *,
+        cpu: float,
+        skew: float | None,
+        warnings: tuple[tuple[str, str], ...] = (),
     ) -> None:
         """Commit what is left as the part's last receipt.
 
@@ -132,7 +142,7 @@ class PartRecorder:
         Where the storage failed while a receipt was written, that receipt may stand. Its segments
         are left then, and the end of the generation removes them if it does not.
         """
-        self._pool.shutdown(wait=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
         if self._in_doubt:
             return
         orphans = [
@@ -150,8 +160,8 @@ class PartRecorder:
             self._submit(tape, cut)
 
     def _submit(self, tape: TrackTape, cut: CutSegment) -> None:
-        self._raise_failure()
         tape.gate.acquire()
+        self._raise_failure()
         order, tape.cut = tape.cut, tape.cut + 1
         job = self._pool.submit(self._put, tape, order, cut)
         with self._lock:
@@ -224,13 +234,15 @@ class PartRecorder:
             cpu=cpu,
             skew=skew,
             warnings=warnings,
+            damage=self._damage(),
         )
         ref = stint.ref
         key = layout.receipt(ref.video_id, ref.generation, ref.part, self._checkpoint)
         self._in_doubt = True
         created = create_document(self._store, key, receipt.model_dump(mode="json"))
         self._in_doubt = False
-        if not created.won:
+        # One's own, where the answer to it got lost and another segment's thread tried again.
+        if not created.won and created.document.get("run") != stint.run:
             raise SupersededError(f"another run's receipt {key} was first")
         for tape, count in zip(self._tapes, counts, strict=True):
             tape.commit(count)

@@ -17,6 +17,7 @@ from jobs.ids import new_run_id
 from jobs.leases import Attempts, Ending, Lease
 from jobs.parts import PartRef, Pool, Priority
 from jobs.send import QueueUnavailableError, Sender
+from media.redact import redact
 from pipeline.keeper import Keeper
 from pipeline.presence import Presence
 from pipeline.runs import Done, Drained, Handler, Outcome, Retry, Run
@@ -40,10 +41,14 @@ class Runner:
         presence: Presence,
         handler: Handler,
         *,
+        host: str = "",
+        pid: int = 0,
         jitter: Callable[[], float] = random.random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._board = board
+        self._host = host
+        self._pid = pid
         self._sender = sender
         self._keeper = keeper
         self._presence = presence
@@ -65,7 +70,9 @@ class Runner:
         """Work on one part. Raises redis.RedisError only where Redis stays away in a drain."""
         owner = new_run_id()
         with bound_contextvars(video_id=ref.video_id, part=ref.part, run=owner):
-            lease = self._patiently(lambda: self._board.take(ref, owner))
+            lease = self._patiently(
+                lambda: self._board.take(ref, owner, host=self._host, pid=self._pid)
+            )
             if lease is None:
                 _LOG.info("part_not_taken", reason="it is worked on elsewhere, or was done before")
                 return
@@ -100,13 +107,13 @@ class Runner:
             self._run = run
         try:
             return self._handler(run)
-        except Exception:  # noqa: BLE001 - a part is never lost to a bug in its handler
-            return self._unforeseen(run)
+        except Exception as error:  # noqa: BLE001 - a part is never lost to a bug in its handler
+            return self._unforeseen(run, error)
         finally:
             with self._lock:
                 self._run = None
 
-    def _unforeseen(self, run: Run) -> Outcome:
+    def _unforeseen(self, run: Run, error: Exception) -> Outcome:
         if run.reason == "drain":
             _LOG.info("part_given_back", exc_info=True)
             return Drained()
@@ -118,22 +125,29 @@ class Runner:
         doubled = timings.retry_first * 2.0 ** min(failures, 16)
         pause = min(timings.retry_longest, doubled) * (0.5 + self._jitter())
         _LOG.exception("part_failed_unforeseen", retry_in=round(pause, 3))
-        return Retry(pause, "unforeseen", counted=False)
+        return Retry(pause, "unforeseen", counted=False, message=redact(repr(error)))
 
     def _settle(self, lease: Lease, outcome: Outcome, queue: str) -> None:
         match outcome:
             case Done():
                 self._release(lease, "done")
             case Retry():
-                self._release(lease, "error" if outcome.counted else "drain", outcome.after)
+                self._release(lease, "error" if outcome.counted else "drain", outcome)
             case Drained():
                 self._release(lease, "drain")
                 self._send_again(lease.ref, queue)
             case _:
                 assert_never(outcome)
 
-    def _release(self, lease: Lease, ending: Ending, retry_in: float | None = None) -> None:
-        self._patiently(lambda: self._board.release(lease, ending, retry_in))
+    def _release(self, lease: Lease, ending: Ending, retry: Retry | None = None) -> None:
+        def release() -> bool:
+            if retry is None:
+                return self._board.release(lease, ending)
+            return self._board.release(
+                lease, ending, retry.after, code=retry.reason, message=retry.message
+            )
+
+        self._patiently(release)
 
     def _send_again(self, ref: PartRef, queue: str) -> None:
         pool, priority = queue.split(".")

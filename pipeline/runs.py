@@ -46,11 +46,13 @@ class Retry:
     """The part is sent again after so many seconds.
 
     ``counted`` says whether that was an error of the part: waiting and outages are not.
+    ``message`` is for the part's history.
     """
 
     after: float
     reason: str
     counted: bool = True
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,19 @@
 Any number of processes offer to sweep; the one that holds a short lease does. Every second it
 hands on the parts of workers that died and those that have waited after an error. Now and then,
 and soon after Redis was emptied, it goes through the durable to-do list in storage, and returns
-the messages of dead workers to their queues.
+the messages of dead workers to their queues. However long that list is, and however slowly the
+storage answers, the look of every second goes on in between, and what it finds goes first.
 """
 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
-from threading import Event
+from threading import Event, Thread
 
 import redis
 import structlog
@@ -23,8 +26,9 @@ from jobs.parts import PartRef
 
 _LOG = structlog.get_logger(__name__)
 
-#: Videos asked about at once.
+#: Videos asked about at once, and videos advanced at once.
 _BATCH = 200
+_ADVANCERS = 8
 
 #: Seconds after which the inbox is tried again that could not be read, and the longest pause
 #: before a video is tried again that could not be advanced.
@@ -40,12 +44,17 @@ class _Stalled:
     pause: float = 1.0
 
 
+class _DeposedError(Exception):
+    """Another candidate sweeps by now."""
+
+
 class Sweeper:
     """One candidate. ``run`` blocks; ``tick`` is one round.
 
-    ``waiting`` lists the videos that are accepted or deleting, ``advance`` moves one on,
-    ``housekeep`` removes what has expired; each may raise anything. ``broker`` is one that
-    ``maintains``.
+    ``waiting`` lists the videos that are accepted or deleting, ``advance`` moves one on, several
+    at a time, ``housekeep`` removes what has expired, in a thread of its own; each may raise
+    anything. ``broker`` is one that ``maintains``. What is to be advanced is known to the thread
+    of the rounds alone; the threads that advance only return.
     """
 
     def __init__(
@@ -66,17 +75,28 @@ class Sweeper:
         self._owner = owner
         self._housekeep = housekeep
         self._housekeep_at = 0.0
+        self._housekeeper: Thread | None = None
         self._monotonic = monotonic
-        self._stalled: dict[str, _Stalled] = {}
+        self._pool = ThreadPoolExecutor(_ADVANCERS, thread_name_prefix="advance")
+        #: First what is urgent, then by when it was noted.
+        self._stalled: OrderedDict[str, _Stalled] = OrderedDict()
+        #: Videos in work, and the pause before another try should this one fail.
+        self._working: dict[str, tuple[Future[None], float]] = {}
         self._leading = False
         #: Whether the live record may lack parts of videos that it knows.
         self._distrust = False
+        self._incarnation = ""
+        self._restarted_at = float("-inf")
         self._inbox_at = 0.0
+        self._watched_at = 0.0
 
     def run(self, stop: Event) -> None:
         """Sweep, or stand by to, until ``stop`` is set."""
         failing = False
-        while not stop.wait(self._board.timings.sweep_every):
+        every = self._board.timings.sweep_every
+        began = self._monotonic()
+        while not stop.wait(max(0.0, began + every - self._monotonic())):
+            began = self._monotonic()
             try:
                 self.tick()
                 failing = False
@@ -84,95 +104,199 @@ class Sweeper:
                 if not failing:
                     _LOG.warning("sweep_delayed", error=str(error))
                 failing = True
+                # What was accepted meanwhile has no message.
+                self._inbox_at = min(self._inbox_at, self._soon)
             except Exception:  # noqa: BLE001 - nothing may end the net under everything
                 _LOG.exception("sweep_failed")
         self._retire()
 
     def tick(self) -> None:
-        """One round, if it is this candidate's turn. Raises redis.RedisError."""
-        if not self._elected():
-            return
-        self._wake(self._board.expired(), "lease_lapsed")
-        self._wake(self._board.due(), "retry_due")
-        for video_id in self._board.awake():
-            self._note(video_id)
-        self._check_sentinel()
+        """One round, if it is this candidate's turn. Raises redis.RedisError.
+
+        It lasts for as long as videos get done; those that hang are left to later rounds.
+        """
+        try:
+            self._lead()
+            self._round()
+        except _DeposedError:
+            self._stalled.clear()
+        except redis.RedisError:
+            # What was given out by a call whose answer got lost is noted nowhere.
+            self._distrust = True
+            raise
+
+    def _round(self) -> None:
+        self._watch()
         if self._monotonic() >= self._inbox_at:
             self._sweep_inbox()
         self._advance_stalled()
         if self._monotonic() >= self._housekeep_at:
             self._keep_house()
 
-    def _elected(self) -> bool:
-        leads = self._board.lead(self._owner)
-        if leads and not self._leading:
-            _LOG.info("sweeper_elected", owner=self._owner)
-            self._inbox_at = self._monotonic()
-        self._leading = leads
-        return leads
+    def _watch(self) -> None:
+        """What is done every second, whatever else there is to do."""
+        self._watched_at = self._monotonic()
+        # Each is given out once, so that it is noted before the next call, which may fail.
+        self._note_urgent(self._named(self._board.expired(), "lease_lapsed"))
+        self._note_urgent(self._named(self._board.due(), "retry_due"))
+        self._note_urgent(self._board.awake())
+        self._check_sentinel()
+        self._begin_advancing()
 
-    def _wake(self, refs: Iterable[PartRef], cause: str) -> None:
+    def _keep_watch(self) -> None:
+        """In the middle of long work: look whether a second has passed."""
+        if self._monotonic() - self._watched_at >= self._board.timings.sweep_every:
+            self._lead()
+            self._watch()
+
+    def _lead(self) -> None:
+        """Become or remain the one that sweeps. Raises :class:`_DeposedError`."""
+        led, self._leading = self._leading, self._board.lead(self._owner)
+        if not self._leading:
+            raise _DeposedError
+        if not led:
+            _LOG.info("sweeper_elected", owner=self._owner)
+            # What another one was about to do, or saw happen to Redis, is not known here.
+            self._distrust = True
+            self._incarnation = ""
+            self._inbox_at = self._monotonic()
+
+    def _named(self, refs: Iterable[PartRef], cause: str) -> Iterator[str]:
         for ref in refs:
             _LOG.info(cause, video_id=ref.video_id, part=ref.part)
-            self._note(ref.video_id)
+            yield ref.video_id
 
     def _note(self, video_id: str) -> None:
         self._stalled.setdefault(video_id, _Stalled(self._monotonic()))
+
+    def _note_urgent(self, video_ids: Iterable[str]) -> None:
+        """To be advanced before all others, and at once, even after a try that failed."""
+        for video_id in video_ids:
+            self._note(video_id)
+            self._stalled[video_id].at = self._monotonic()
+            self._stalled.move_to_end(video_id, last=False)
 
     def _check_sentinel(self) -> None:
         if self._board.sentinel_lost():
             _LOG.info("live_record_empty", cause="Redis is new, or was emptied")
             self._board.plant_sentinel()
             self._distrust = True
-            self._inbox_at = self._monotonic() + self._board.timings.resume_after
+            self._inbox_at = self._soon
+        known, now = self._incarnation, self._board.incarnation()
+        self._incarnation = now or known
+        if known not in ("", self._incarnation):
+            self._doubt()
+
+    def _doubt(self) -> None:
+        """Redis was started anew, or a proxy asks several: then not at each of their answers."""
+        again = self._restarted_at + self._board.timings.inbox_every
+        if self._distrust and self._monotonic() < again:
+            return
+        _LOG.info("redis_restarted", cause="what was last written or sent to it may be lost")
+        self._restarted_at = max(self._monotonic(), again)
+        self._distrust = True
+        self._inbox_at = min(self._inbox_at, max(self._soon, again))
+
+    @property
+    def _soon(self) -> float:
+        return self._monotonic() + self._board.timings.resume_after
 
     def _sweep_inbox(self) -> None:
-        self._inbox_at = self._monotonic() + min(_INBOX_RETRY, self._board.timings.inbox_every)
+        """Note what does not move. What is a reason for another look meanwhile is kept."""
+        timings = self._board.timings
+        self._inbox_at = self._monotonic() + min(_INBOX_RETRY, timings.inbox_every)
         for queue in sorted(self._broker.get_declared_queues()):
             self._broker.maintain(queue)
+        distrust, self._distrust = self._distrust, False
+        self._inbox_at = self._monotonic() + timings.inbox_every
         try:
-            for batch in _batches(self._waiting()):
-                self._look_at(batch)
-        except redis.RedisError:
-            raise
-        except Exception:  # noqa: BLE001 - an outage of storage, whatever it raises
-            _LOG.exception("inbox_unreadable")
+            self._look_through(distrust)
+        except Exception as error:
+            self._distrust |= distrust
+            soon = self._monotonic() + min(_INBOX_RETRY, timings.inbox_every)
+            self._inbox_at = min(self._inbox_at, soon)
+            if isinstance(error, (redis.RedisError, _DeposedError)):
+                raise
+            _LOG.exception("inbox_unreadable")  # an outage of storage, whatever it raises
+
+    def _look_through(self, distrust: bool) -> None:
+        for batch in _batches(self._watched(self._waiting())):
+            moving = self._moving(batch)
+            for video_id in batch:
+                if distrust or video_id not in moving:
+                    self._note(video_id)
+
+    def _watched(self, video_ids: Iterable[str]) -> Iterator[str]:
+        """The same; a storage that lists slowly does not keep us from the leases."""
+        for video_id in video_ids:
+            yield video_id
+            self._keep_watch()
+
+    def _moving(self, video_ids: list[str]) -> set[str]:
+        """Those of which parts are on their way, unless one got lost."""
+        found = zip(video_ids, self._board.in_flight(video_ids), strict=True)
+        moving = {video_id for video_id, moves in found if moves}
+        lost = set(self._named(self._board.lost(*sorted(moving)), "message_lost"))
+        return moving - lost
+
+    def _advance_stalled(self) -> None:
+        """Go on until nothing is due, or for a second nothing gets done."""
+        every = self._board.timings.sweep_every
+        self._begin_advancing()
+        done_at = self._monotonic()
+        while self._working and self._monotonic() - done_at < every:
+            left = self._watched_at + every - self._monotonic()
+            futures = [future for future, _ in self._working.values()]
+            if wait(futures, timeout=max(0.0, left), return_when=FIRST_COMPLETED).done:
+                done_at = self._monotonic()
+            self._keep_watch()
+            self._begin_advancing()
+
+    def _begin_advancing(self) -> None:
+        """Take note of what got done, and put what is due in its place."""
+        for video_id, (future, pause) in list(self._working.items()):
+            if future.done():
+                del self._working[video_id]
+                self._conclude(video_id, pause, future.exception())
+        while len(self._working) < _ADVANCERS and (due := self._next()) is not None:
+            pause = self._stalled.pop(due).pause
+            self._working[due] = self._pool.submit(self._advance, due), pause
+
+    def _next(self) -> str | None:
+        """What is due; a video in work that was noted anew comes after that."""
+        now = self._monotonic()
+        due = (
+            video_id
+            for video_id, stalled in self._stalled.items()
+            if stalled.at <= now and video_id not in self._working
+        )
+        return next(due, None)
+
+    def _conclude(self, video_id: str, pause: float, error: BaseException | None) -> None:
+        """One video that fails must not hold up the others."""
+        if error is None:
             return
-        self._distrust = False
-        self._inbox_at = self._monotonic() + self._board.timings.inbox_every
+        if not isinstance(error, Exception):
+            raise error
+        _LOG.error("video_not_advanced", video_id=video_id, again_in=pause, exc_info=error)
+        again = self._stalled.setdefault(video_id, _Stalled(self._monotonic() + pause))
+        again.pause = min(_LONGEST_PAUSE, 2 * pause)
 
     def _keep_house(self) -> None:
+        """Begin it, unless the last one goes on: after many deletions it takes minutes."""
         self._housekeep_at = self._monotonic() + self._board.timings.housekeep_every
+        if self._housekeeper is None or not self._housekeeper.is_alive():
+            self._housekeeper = Thread(target=self._clean_up, name="housekeeping", daemon=True)
+            self._housekeeper.start()
+
+    def _clean_up(self) -> None:
         try:
             self._housekeep()
         except Exception:  # noqa: BLE001 - an outage of storage; the next round comes
             _LOG.exception("housekeeping_failed")
 
-    def _look_at(self, video_ids: list[str]) -> None:
-        for video_id, moving in zip(video_ids, self._board.in_flight(video_ids), strict=True):
-            if moving:
-                self._wake(self._board.lost(video_id), "message_lost")
-            if self._distrust or not moving:
-                self._note(video_id)
-
-    def _advance_stalled(self) -> None:
-        now = self._monotonic()
-        for video_id in [name for name, stalled in self._stalled.items() if stalled.at <= now]:
-            self._board.lead(self._owner)
-            self._advance_one(video_id)
-
-    def _advance_one(self, video_id: str) -> None:
-        try:
-            self._advance(video_id)
-        except Exception:  # noqa: BLE001 - one video must not hold up the others
-            stalled = self._stalled[video_id]
-            stalled.at = self._monotonic() + stalled.pause
-            _LOG.exception("video_not_advanced", video_id=video_id, again_in=stalled.pause)
-            stalled.pause = min(_LONGEST_PAUSE, 2 * stalled.pause)
-        else:
-            del self._stalled[video_id]
-
     def _retire(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
         try:
             self._board.resign(self._owner)
         except redis.RedisError as error:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 import redis
 import structlog
 
 from catalog.errors import CatalogError, UnknownVideoError
-from catalog.videos import is_terminal
+from catalog.videos import is_terminal, utc_now
 from jobs.parts import CLEAN, INSPECT, PartRef
 from jobs.records import Problem
 from jobs.send import QueueUnavailableError
@@ -20,9 +21,10 @@ from pipeline.advance import Advancer
 from pipeline.bench import Bench
 from pipeline.clean import clean
 from pipeline.encode import encode
-from pipeline.errors import PermanentError, SupersededError, TransientError
+from pipeline.errors import PartError, PermanentError, SupersededError, TransientError
 from pipeline.fail import fail
 from pipeline.inspect import inspect
+from pipeline.letters import dead_letter, history, is_refusal
 from pipeline.pictures import picture
 from pipeline.problems import explained
 from pipeline.runs import Done, Drained, Outcome, Retry, Run
@@ -33,6 +35,9 @@ _LOG = structlog.get_logger(__name__)
 
 #: Crashes of one part after which the video is given up.
 MAX_CRASHES: Final = 3
+
+#: Parts that end no video: what crashes here is tried again whenever its lease has lapsed.
+_UNENDING: Final = frozenset({PICTURES, CLEAN})
 
 #: Seconds before the second attempt, doubled for each further one up to the longest, and spread
 #: by half.
@@ -47,6 +52,7 @@ class Workshop:
     bench: Bench
     advancer: Advancer
     jitter: Callable[[], float] = random.random
+    clock: Callable[[], datetime] = utc_now
 
     def __call__(self, run: Run) -> Outcome:
         """Work on a part; whatever becomes of it, the video is moved on.
@@ -55,13 +61,13 @@ class Workshop:
         """
         if self._is_stale(run.ref):
             return Done()
-        if run.attempts.crashes >= MAX_CRASHES and run.ref.part != PICTURES:
+        if run.attempts.crashes >= MAX_CRASHES and run.ref.part not in _UNENDING:
             self._fail(run, _quarantined(run))
         else:
             outcome = self._attempt(run)
             if outcome is not None:
                 return outcome
-        self.advancer.advance(run.ref.video_id)
+        self.advancer.advance(run.ref.video_id, run.id)
         return Done()
 
     def _is_stale(self, ref: PartRef) -> bool:
@@ -96,14 +102,14 @@ class Workshop:
     def _failed(self, run: Run, error: PermanentError | TransientError) -> Outcome | None:
         if isinstance(error, TransientError):
             return self._again(run, error)
-        self._fail(run, error.problem)
+        self._fail(run, error.problem, error)
         return None
 
     def _step(self, run: Run) -> Outcome | None:
         if run.ref.part == CLEAN:
             return clean(self.bench, run.ref)
         if run.ref.part == INSPECT:
-            inspect(self.bench, run.ref)
+            inspect(self.bench, run.ref, run.cancel)
             return None
         plan = self.bench.plans.of(run.ref)
         if plan is None:
@@ -126,15 +132,25 @@ class Workshop:
     def _again(self, run: Run, error: TransientError) -> Outcome | None:
         errors, problem = run.attempts.errors + 1, error.problem
         if errors >= error.tries:
-            self._fail(run, problem)
+            self._fail(run, problem, error)
             return None
-        doubled = min(_FIRST_PAUSE * 2.0 ** (errors - 1), _LONGEST_PAUSE)
-        pause = doubled * (0.5 + self.jitter())
+        pause = pause_after(errors, self.jitter())
         _LOG.warning("part_failed", code=problem.code, message=problem.message, retry_in=pause)
-        return Retry(pause, problem.code)
+        return Retry(pause, problem.code, message=problem.message)
 
-    def _fail(self, run: Run, problem: Problem) -> None:
-        fail(self.bench, run.ref.video_id, run.ref.generation, problem)
+    def _fail(self, run: Run, problem: Problem, error: PartError | None = None) -> None:
+        """End the video; without an ``error`` of this run for what earlier ones did."""
+        letter, ref, at = None, run.ref, self.clock()
+        if not is_refusal(error):
+            attempts = history(self.bench, run, problem, at, failed=error is not None)
+            counts = replace(run.attempts, errors=run.attempts.errors + (error is not None))
+            letter = dead_letter(ref, problem, at, counts=counts, attempts=attempts, error=error)
+        fail(self.bench, ref.video_id, ref.generation, problem, letter)
+
+
+def pause_after(errors: int, luck: float) -> float:
+    """Seconds to wait after so many errors; ``luck``, 0 to 1, keeps parts from coming at once."""
+    return min(_FIRST_PAUSE * 2.0 ** (errors - 1), _LONGEST_PAUSE) * (0.5 + luck)
 
 
 def _quarantined(run: Run) -> Problem:

@@ -92,6 +92,8 @@ class WorkerProcess:
             self._keeper,
             self._presence,
             handler,
+            host=info.host,
+            pid=info.pid,
             jitter=jitter,
             monotonic=monotonic,
         )
