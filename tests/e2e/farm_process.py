@@ -29,7 +29,8 @@ from transcoder.segments import Receipt
 
 PROFILE = Path(__file__).with_name("small.toml")
 
-_OWN: dict[str, Any] = {
+#: What differs from the defaults, so that farms of tests meet neither each other nor a user's.
+OWN: dict[str, Any] = {
     **dict.fromkeys(("s3_endpoint", "s3_ca_file", "redis_url", "public_url", "api_token", "url")),
     **dict.fromkeys(("ffmpeg", "ffprobe", "s3_access_key", "s3_secret_key")),
     "s3_aws": False,
@@ -143,10 +144,13 @@ def running_farm(directory: Path, **options: Any) -> Iterator[Farm]:
 
     ``options`` are settings that differ from those of the other tests.
     """
-    settings = replaced(Settings(), **(_OWN | options), data_dir=directory / "data")
+    settings = replaced(Settings(), **(OWN | options), data_dir=directory / "data")
     log = directory / "farm.log"
     argv = (sys.executable, "-P", "-m", "farm", "up", "--tied", "--json")
-    child = ChildProcess(argv, environment(settings), log)
+    # Where scratch files would lie, so that a test can say that there is none.
+    scratch = directory / "tmp"
+    scratch.mkdir(exist_ok=True)
+    child = ChildProcess(argv, environment(settings) | {"TMPDIR": str(scratch)}, log)
     try:
         found = _found(settings.data_dir, child, log)
         joined = replaced(settings, **found.settings)

@@ -134,7 +134,7 @@ def test_an_mp4_cut_off_after_its_index_is_saved_as_far_as_it_goes(
     video = outcome(farm, cut)
     assert video["status"] == "ready", video["error"]
     assert seconds / 4 < _decoded_seconds(farm, tools, video) < seconds * 3 / 4 + 0.5
-    assert {warning["code"] for warning in video["warnings"]} == {"damaged_source"}
+    assert {warning["code"] for warning in video["warnings"]} == {"cut_short"}
 
 
 def test_sound_alone_becomes_sound(farm: Farm, tools: Tools, ffmpeg: Ffmpeg) -> None:
