@@ -40,6 +40,20 @@ retry: setup ## Make the video with this ID=… anew, keeping what is finished
 	@test -n "$$ID" || { echo 'Say which video: make retry ID=…' >&2; exit 2; }
 	@$(REELFARM) retry "$$ID" --wait
 
+.PHONY: dlq
+dlq: setup ## List what the farm could not make (dead letters)
+	@$(REELFARM) dlq
+
+.PHONY: dlq-show
+dlq-show: setup ## Show the dead letter with this ID=… and its evidence
+	@test -n "$$ID" || { echo 'Say which dead letter: make dlq-show ID=…' >&2; exit 2; }
+	@$(REELFARM) dlq show "$$ID"
+
+.PHONY: dlq-retry
+dlq-retry: setup ## Make the video of the dead letter with this ID=… anew
+	@test -n "$$ID" || { echo 'Say which dead letter: make dlq-retry ID=…' >&2; exit 2; }
+	@$(REELFARM) dlq retry "$$ID" --wait
+
 .PHONY: worker
 worker: setup ## Run more workers; they need the S3 and Redis settings of the farm
 	@$(REELFARM) worker
@@ -62,7 +76,14 @@ e2e: setup ## Run the end-to-end and fault tests
 
 .PHONY: chaos
 chaos: setup ## Break a running farm in every way we know, for some minutes
-	@$(BIN)/pytest -n 2 -m 'long or not long' tests/chaos
+	@$(BIN)/pytest -n 2 -m 'long or not long' tests/chaos tests/e2e/test_hostile.py tests/e2e/test_fuzz.py \
+	    tests/e2e/test_stalled.py tests/integration/test_board_model.py \
+	    tests/integration/test_no_flood.py
+
+.PHONY: soak
+soak: setup ## Films through a farm broken at random (VIDEOS=50 FAULTS=100 EVERY=4 SEED=1)
+	@$(BIN)/python -m tests.chaos.soak $${VIDEOS:+--videos "$$VIDEOS"} $${FAULTS:+--faults "$$FAULTS"} \
+	    $${EVERY:+--every "$$EVERY"} $${SEED:+--seed "$$SEED"} $${JSON:+--json "$$JSON"}
 
 .PHONY: check
 check: setup ## Lint, formatting, types, and the direction of imports

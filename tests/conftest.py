@@ -72,6 +72,16 @@ def namespace() -> str:
     return f"test-{secrets.token_hex(6)}"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the tables that tests leave as the property ``table``."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            for name, table in getattr(report, "user_properties", ()):
+                if name == "table":
+                    terminalreporter.section(report.nodeid)
+                    terminalreporter.write_line(str(table))
+
+
 @pytest.fixture(scope="session")
 def media_dir() -> Path:
     """The shared real media; a test that needs them skips where they are missing."""

@@ -340,6 +340,8 @@ class TestIdempotencyKey:
                 "/v1/videos", content=b"abc", headers={"idempotency-key": "k"}
             )
             assert refusal(waiting) == (409, "idempotency_key_in_use")
+            assert 250 < int(waiting.headers["retry-after"]) <= 300
+            assert f"free in {waiting.headers['retry-after']} s" in waiting.json()["detail"]
         assert eventually(lambda: len(list(api.catalog.inbox())) == 0)
 
         again = api.client.post("/v1/videos", content=b"abc", headers={"idempotency-key": "k"})

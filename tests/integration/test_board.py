@@ -244,6 +244,14 @@ def test_live_records_of_a_video_end_by_themselves(board: Board) -> None:
     assert all(board.client.pttl(key) > 0 for key in remaining(board))
 
 
+def test_what_a_run_says_after_its_video_was_forgotten_ends_by_itself(board: Board) -> None:
+    taken(board)
+    board.forget(VIDEO)
+    board.progressed(REF)
+    assert board.client.exists(board.keys.attempts(VIDEO))
+    assert all(board.client.pttl(key) > 0 for key in remaining(board))
+
+
 def test_a_second_advancer_leaves_word_instead_of_waiting(board: Board) -> None:
     assert board.begin_advance(VIDEO, "a")
     assert not board.begin_advance(VIDEO, "b")
@@ -261,7 +269,18 @@ def test_an_advancer_that_died_is_replaced_and_ends_nothing(board: Board, hasty:
     while not board.begin_advance(VIDEO, "b"):
         pass
     assert not board.end_advance(VIDEO, "a")
+    assert board.end_advance(VIDEO, "b"), "what a wrote since may have come too late for b"
     assert not board.begin_advance(VIDEO, "c"), "b still advances"
+
+
+def test_an_advancer_whose_right_lapsed_looks_again(board: Board) -> None:
+    """It may have slept through the end of the video, and written after that."""
+    assert board.begin_advance(VIDEO, "a")
+    board.client.flushall()
+    assert board.end_advance(VIDEO, "a")
+    assert not board.begin_advance(VIDEO, "b"), "a advances again"
+    assert board.end_advance(VIDEO, "a")
+    assert not board.end_advance(VIDEO, "a")
 
 
 def test_no_request_to_advance_is_lost_in_a_race(board: Board) -> None:

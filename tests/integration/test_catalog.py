@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from catalog.errors import UnknownVideoError, UploadExpiredError
 from catalog.listing import Listing
@@ -227,6 +228,20 @@ def test_a_deleted_video_is_unknown_at_once_and_leaves_nothing_in_the_end(
     object_store.put(layout.play(record.id, "1/late.m4s"), b"from a late worker")
     assert catalog.expire_tombstones() == 1
     assert keys(object_store) == []
+
+
+def test_a_record_that_cannot_be_read_keeps_no_other_from_being_removed(
+    catalog: Catalog, object_store: ObjectStore, accepted: Callable[..., VideoRecord]
+) -> None:
+    first, no_record, no_json, last = (accepted(at=1_700_000_000.0 + n) for n in range(4))
+    for record in (first, no_record, no_json, last):
+        catalog.delete(record.id)
+    object_store.put(layout.record(no_record.id), b"{}")
+    object_store.put(layout.record(no_json.id), b"<html>")
+    with capture_logs() as logs:
+        assert list(catalog.trash()) == [first.id, last.id]
+    told = {row["key"] for row in logs if row["event"] == "video_not_removed"}
+    assert told == {layout.trash(no_record.id), layout.trash(no_json.id)}
 
 
 def test_pages_list_the_newest_first_across_inbox_and_index(

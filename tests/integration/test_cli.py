@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,7 +118,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "a clip.mp4"
     picture, sound = "testsrc2=s=320x180:r=25:d=3", "sine=d=3"
     arguments = ("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-y", str(path))
-    run(find_tools(), Command(arguments, 60), sinks={})
+    run(find_tools(), Command(arguments, 60), sinks={}, scratch=path.parent)
     return path
 
 
@@ -221,6 +222,27 @@ def test_workers_without_a_farm_say_what_they_need(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "REELFARM_REDIS_URL" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "worker"])
+@pytest.mark.parametrize("program", ["ffmpeg", "ffprobe"])
+def test_another_program_in_place_of_one_of_ours_is_refused(
+    tmp_path: Path, command: str, program: str
+) -> None:
+    """At once: every part that a worker took would fail of it."""
+    other = shutil.which("true")
+    data, variables = tmp_path / "data", environment(load(data_dir=tmp_path / "data"))
+    done = subprocess.run(
+        (*REELFARM, command),
+        env=variables | {f"REELFARM_{program.upper()}": str(other)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{other} is not {program}; see the settings" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not data.exists()
 
 
 def test_workers_join_a_farm_and_leave_it(farm: Farm) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -18,9 +19,10 @@ import psutil
 import pytest
 import redis
 
+from farm import running
 from farm.embedded import EmbeddedError, EmbeddedServers, SeaweedFS, Valkey, valkey
 from farm.embedded.ports import LOOPBACK, free_ports
-from storage.objects import connect
+from storage.objects import ObjectStore, connect
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
@@ -56,16 +58,57 @@ def test_secrets_are_for_the_owner_alone(embedded: EmbeddedServers) -> None:
         assert server.state.secret not in " ".join(psutil.Process(server.pid).cmdline())
 
 
+def test_the_farms_directory_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Whatever the umask: it holds the films, and the keys to them."""
+    data, before = tmp_path / "new" / ".reelfarm", os.umask(0)
+    try:
+        with Valkey(data / "valkey") as server:
+            assert stat.S_IMODE(data.stat().st_mode) == 0o700
+            assert stat.S_IMODE(server.directory.stat().st_mode) == 0o700
+        announced = tmp_path / "other" / ".reelfarm"
+        running.announce(announced, running.here("http://127.0.0.1:1", {"redis_url": "secret"}))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(announced.stat().st_mode) == 0o700
+    assert stat.S_IMODE(running.path(announced).stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize("origin", [{}, {"origin": "http://evil.example"}])
-def test_the_filer_gives_and_takes_nothing(
-    embedded: EmbeddedServers, origin: dict[str, str]
-) -> None:
-    filer = next(s for s in embedded.servers if s.name == "SeaweedFS").state.ports[6]
+def test_the_filer_gives_and_takes_nothing(seaweedfs: SeaweedFS, origin: dict[str, str]) -> None:
+    filer = seaweedfs.state.ports[6]
     for method in ("GET", "POST", "DELETE"):
         url = f"http://{LOOPBACK}:{filer}/buckets/reelfarm/"
         answer = httpx.request(method, url, headers=origin, trust_env=False)
-        assert answer.status_code in (401, 403)
+        assert answer.status_code in (401, 403, 404)
         assert "access-control-allow-origin" not in answer.headers
+
+
+#: What a master does for anybody who asks by HTTP, unless it is told not to.
+MASTER = (
+    "/col/delete?collection=reelfarm",
+    "/dir/assign?collection=reelfarm",
+    "/dir/lookup?volumeId=1",
+    "/dir/status",
+    "/vol/grow?count=1",
+    "/vol/status",
+    "/vol/vacuum",
+    "/submit",
+    "/1,0",
+)
+
+
+def test_the_master_deletes_nothing_for_strangers(
+    seaweedfs: SeaweedFS, object_store: ObjectStore
+) -> None:
+    """A page could have a browser ask for it: such a GET deleted every object."""
+    object_store.put("kept", b"bytes" * 1000)
+    for port in seaweedfs.state.ports[::2]:
+        for path in MASTER:
+            for method in ("GET", "POST"):
+                url = f"http://{LOOPBACK}:{port}{path}"
+                answer = httpx.request(method, url, trust_env=False)
+                assert answer.status_code >= 400, url
+    assert object_store.get("kept").body == b"bytes" * 1000
 
 
 def test_valkey_wants_its_password_and_keeps_what_it_is_given(redis_url: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from catalog.videos import Catalog
 from jobs.records import VideoRecord
 from jobs.states import State
-from pipeline.finish import read_receipts, remove_unnamed
-from pipeline.inherit import inherit, reusable
+from pipeline.finish import read_receipts, remove_leftovers, remove_unnamed
+from pipeline.inherit import inherit, is_trusted, reusable
 from pipeline.publish import Publisher
 from storage import layout
 from storage.documents import create_document
@@ -58,6 +60,23 @@ def test_finished_parts_are_kept_and_their_init_segments_are_the_generations_own
     assert all(segment.path.startswith("1/") for track in tracks for segment in track.segments)
 
 
+def test_a_first_generation_asks_nothing_of_the_storage(farm: Farm) -> None:
+    without = replace(farm.bench, store=None)  # type: ignore[arg-type]
+    inherit(without, farm.record, farm.plan)
+
+
+def test_pictures_without_a_receipt_go_unless_the_video_is_retried_by_now(
+    farm: Farm, retried: VideoRecord
+) -> None:
+    poster = layout.play(farm.id, "poster.jpg")
+    farm.bench.store.put(poster, b"a picture")
+    before = len(list(farm.bench.store.list(layout.play(farm.id))))
+    remove_leftovers(farm.bench, farm.record)
+    assert len(list(farm.bench.store.list(layout.play(farm.id)))) == before
+    remove_leftovers(farm.bench, retried)
+    assert poster not in {info.key for info in farm.bench.store.list(layout.play(farm.id))}
+
+
 def test_viewers_of_the_generation_before_are_not_kept_waiting(
     farm: Farm, retried: VideoRecord
 ) -> None:
@@ -101,14 +120,50 @@ def test_parts_that_did_not_fit_each_other_are_all_made_again(farm: Farm, plan: 
     first, second = receipts(farm)
     other = [track.model_copy(update={"init_hash": "other"}) for track in second.tracks]
     mixed = second.model_copy(update={"tracks": tuple(other)})
-    assert reusable([first, second], plan, plan) == [first, second]
-    assert reusable([first, mixed], plan, plan) == []
+    assert is_trusted([first, second], plan)
+    assert not is_trusted([first, mixed], plan)
 
 
 def test_a_whole_that_failed_is_made_again(farm: Farm, plan: Plan) -> None:
     for part in plan.parts:
         farm.receive(part.id)
-    assert reusable(receipts(farm), plan, plan) == []
+    assert not is_trusted(receipts(farm), plan)
+
+
+def test_what_two_generations_made_is_kept_and_of_a_part_only_the_latest(
+    farm: Farm, retried: VideoRecord
+) -> None:
+    """The second generation was canceled before it took over what the first had."""
+    plan = farm.plan.model_dump(mode="json")
+    create_document(farm.bench.store, layout.plan(farm.id, 2), plan)
+    farm.receive("a0-rest", generation=2)
+    farm.receive("v00003", generation=2)
+    third = retried.model_copy(update={"generation": 3})
+    inherit(farm.bench, third, farm.plan)
+    found = {each.part: each.last for each in read_receipts(farm.bench, third)}
+    assert found == dict.fromkeys(("v00000", CHUNK, SOUND, "a0-rest", "v00003"), True)
+
+
+def test_a_generation_that_did_not_make_a_whole_spoils_the_ones_before_it(
+    farm: Farm, retried: VideoRecord
+) -> None:
+    plan = farm.plan.model_dump(mode="json")
+    create_document(farm.bench.store, layout.plan(farm.id, 2), plan)
+    for part in farm.plan.parts:
+        farm.receive(part.id, generation=2)
+    third = retried.model_copy(update={"generation": 3})
+    inherit(farm.bench, third, farm.plan)
+    assert kept(farm, third) == []
+
+
+def test_a_receipt_whose_segments_are_gone_is_not_kept(farm: Farm, retried: VideoRecord) -> None:
+    (segment,) = receipts(farm)[0].tracks[0].segments
+    farm.bench.store.delete([layout.play(farm.id, segment.path)])
+    gone = receipts(farm)[0].part
+    inherit(farm.bench, retried, farm.plan)
+    assert gone in {"v00000", CHUNK, SOUND, "a0-rest"}
+    assert gone not in dict(kept(farm, retried))
+    assert len(kept(farm, retried)) == 3
 
 
 def test_the_end_of_a_generation_removes_what_earlier_ones_left_and_nothing_of_later_ones(

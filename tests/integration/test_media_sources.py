@@ -83,6 +83,17 @@ def test_file_cut_before_the_upload_is_damaged_not_unreadable(
     assert copy(tools, server.url("half.mp4")).exit_code == 0
 
 
+def test_header_cut_before_the_upload_is_damaged_not_unreadable(
+    tools: Tools, server: RangeServer, films: Path
+) -> None:
+    """Matroska calls that an I/O error."""
+    (films / "header.mkv").write_bytes((films / "film.mkv").read_bytes()[:400])
+    with pytest.raises(NotMediaError):
+        probe(tools, server.url("header.mkv"))
+    with pytest.raises(FfmpegFailedError):
+        copy(tools, server.url("header.mkv"))
+
+
 def test_server_that_stops_answering(tools: Tools, server: RangeServer) -> None:
     server.behaviour.hang_at = 1_000_000
     with pytest.raises(SourceUnreadableError):

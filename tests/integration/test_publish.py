@@ -108,15 +108,19 @@ class Farm:
     def text(self, path: str) -> str:
         return self.bench.store.get(layout.play(self.id, path)).body.decode()
 
-    def receive(self, part_id: str, *, checkpoint: int = 0, last: bool = True) -> None:
-        """Write the receipt of a part, as a worker would."""
+    def receive(
+        self, part_id: str, *, checkpoint: int = 0, last: bool = True, generation: int = 1
+    ) -> None:
+        """Store the segments of a part and write its receipt, as a worker would."""
         part = self.plan.part(part_id)
         tracks = tuple(self._track(name, part, checkpoint) for name in part.tracks)
+        for path in [segment.path for track in tracks for segment in track.segments]:
+            self.bench.store.put(layout.play(self.id, path), b"segment")
         receipt = Receipt(
             part=part_id, checkpoint=checkpoint, last=last, run="r" + part_id, host="h",
             tracks=tracks,
         )  # fmt: skip
-        key = layout.receipt(self.id, 1, part_id, checkpoint)
+        key = layout.receipt(self.id, generation, part_id, checkpoint)
         assert create_document(self.bench.store, key, receipt.model_dump(mode="json")).won
 
     @staticmethod

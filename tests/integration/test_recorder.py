@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
@@ -17,7 +19,8 @@ from storage import layout
 from storage.documents import load_document
 from storage.errors import UnavailableError
 from storage.objects import ObjectStore
-from transcoder.cmaf import Grid, Segmenter
+from tests.integration.runtime_farm import eventually
+from transcoder.cmaf import CutSegment, Grid, Segmenter
 from transcoder.segments import Receipt
 
 GOP = 10
@@ -141,6 +144,37 @@ def test_a_receipt_in_doubt_keeps_its_segments(studio: Studio, encoded: bytes) -
     assert studio.segments() == named
 
 
+def test_a_checkpoint_in_doubt_that_is_tried_again_keeps_its_segments(
+    studio: Studio, encoded: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next segment's thread tries to commit what the one before had no answer to."""
+    recorder, created, lost = studio.recorder("r1", every=2), ObjectStore.create, Event()
+    submitted = Event()
+    submit = recorder._submit
+
+    def submitting(tape: TrackTape, cut: CutSegment) -> None:
+        submit(tape, cut)
+        if tape.cut > 1:
+            submitted.set()
+
+    def create(store: ObjectStore, key: str, body: bytes, **options: str) -> str | None:
+        etag = created(store, key, body, **options)
+        if lost.is_set():
+            return etag
+        lost.set()
+        assert submitted.wait(30)
+        raise UnavailableError("PutObject", store.bucket, key, "timeout", "no answer")
+
+    monkeypatch.setattr(recorder, "_submit", submitting)
+    monkeypatch.setattr(ObjectStore, "create", create)
+    with pytest.raises(UnavailableError):
+        play(recorder, encoded)
+    tracks = [track for receipt in studio.receipts() for track in receipt.tracks]
+    named = {segment.path.removeprefix("1/") for track in tracks for segment in track.segments}
+    assert "r1/64p-00000.m4s" in named
+    assert studio.segments() == named
+
+
 def test_a_storage_that_fails_ends_the_run(
     studio: Studio, encoded: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,3 +185,25 @@ def test_a_storage_that_fails_ends_the_run(
     with pytest.raises(UnavailableError):
         play(studio.recorder("r1"), encoded)
     assert studio.receipts() == []
+
+
+def test_once_storing_has_failed_nothing_more_is_stored(
+    studio: Studio, encoded: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A storage that does not answer holds a run up for one request's time, not for each one's."""
+    waiting, begun = Event(), list[str]()
+
+    def put(key: str, data: bytes, **_: str) -> None:
+        begun.append(key)
+        waiting.wait(10.0)
+        raise UnavailableError("PutObject", "bucket", key, "ReadTimeoutError", "silence")
+
+    monkeypatch.setattr(studio.store, "put", put)
+    recorder = studio.recorder("r1")
+    with ThreadPoolExecutor(1) as pool:
+        feeding = pool.submit(play, recorder, encoded)
+        eventually(lambda: len(begun) == 2)
+        waiting.set()
+        with pytest.raises(UnavailableError):
+            feeding.result(10.0)
+    assert len(begun) == 2

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from farm.embedded import SeaweedFS
+from pipeline.playlists import etag_of, swap_text
 from storage.documents import create_document, load_document, replace_document
 from storage.errors import UnavailableError
 from storage.objects import ObjectStore, connect
@@ -123,6 +124,18 @@ def test_a_lost_answer_to_a_replace_is_still_a_win(
     new = replace_document(lossy_store, "doc.json", {"n": 2}, etag)
     assert proxy.lost == 1
     assert load_document(lossy_store, "doc.json") == ({"n": 2}, new)
+
+
+def test_a_lost_answer_to_a_playlist_is_still_a_success(
+    lossy_store: ObjectStore, proxy: LosingProxy
+) -> None:
+    proxy.to_lose = 1
+    assert swap_text(lossy_store, "film", "master.m3u8", "first", None)
+    etag = etag_of(lossy_store, "film", "master.m3u8")
+    proxy.to_lose = 1
+    assert swap_text(lossy_store, "film", "master.m3u8", "second", etag)
+    assert proxy.lost == 2
+    assert not swap_text(lossy_store, "film", "master.m3u8", "third", etag), "another one's"
 
 
 def test_a_lost_answer_to_a_completed_upload_is_still_complete(

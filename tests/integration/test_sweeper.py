@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Event, Thread
+from itertools import count
+from threading import Event, Thread, active_count
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from jobs.board import Board
 from jobs.broker import FarmBroker, connect_redis
@@ -121,10 +124,22 @@ def test_the_inbox_is_read_at_election_and_then_now_and_again(yard: Yard) -> Non
 
 
 def test_a_video_that_is_moving_is_left_alone(yard: Yard) -> None:
-    yard.board.plant_sentinel()
+    yard.settle()
     yard.inbox = [VIDEO, "another"]
     yard.send()
+    yard.clock.now += TIMINGS.inbox_every
     assert yard.ticked() == ["another"]
+
+
+def test_who_is_elected_looks_at_everything_once(yard: Yard) -> None:
+    """What Redis lost while another one led, or nobody, is not known to the new one."""
+    yard.settle()
+    yard.inbox = [VIDEO]
+    yard.send()
+    yard.sweeper.tick()
+    yard.board.resign("a")
+    yard.candidate("b").tick()
+    assert yard.advanced == [VIDEO]
 
 
 def test_a_sent_part_without_a_message_moves_its_video_on(yard: Yard) -> None:
@@ -238,3 +253,207 @@ def test_the_sweep_goes_on_after_redis_broke_its_connections(yard: Yard) -> None
     finally:
         stop.set()
         thread.join()
+
+
+def restarts(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time it is asked, Redis is another one, as behind a proxy of several."""
+    runs = count()
+    monkeypatch.setattr(yard.board, "incarnation", lambda: f"run{next(runs)}")
+
+
+def test_a_restarted_redis_is_noticed_and_everything_looked_at_soon(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yard.settle()
+    yard.inbox = [VIDEO]
+    yard.send()
+    monkeypatch.setattr(yard.board, "incarnation", lambda: "another")
+    assert yard.ticked() == []
+    yard.clock.now += TIMINGS.resume_after
+    assert yard.ticked() == [VIDEO]
+
+
+def test_redis_that_seems_restarted_every_second_costs_one_look_an_inbox(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yard.settle()
+    yard.inbox = [VIDEO]
+    yard.send()
+    restarts(yard, monkeypatch)
+    with capture_logs() as logs:
+        for _ in range(100):
+            yard.clock.now += 1.0
+            yard.sweeper.tick()
+    assert 3 <= len(yard.advanced) <= 5
+    assert sum(row["event"] == "redis_restarted" for row in logs) <= 5
+
+
+def test_what_makes_an_inbox_doubtful_while_it_is_read_is_kept(yard: Yard) -> None:
+    yard.settle()
+    yard.send()
+
+    def emptied() -> Iterator[str]:
+        yield VIDEO
+        yard.board.client.delete(yard.board.keys.sentinel)
+        yard.clock.now += 1.0
+        yield "another"
+
+    sweeper = Sweeper(
+        yard.board, yard.broker, emptied, yard.advance, owner="a", monotonic=yard.clock
+    )
+    sweeper.tick()
+    yard.advanced.clear()
+    yard.clock.now += TIMINGS.resume_after
+    sweeper.tick()
+    assert VIDEO in yard.advanced, "it moves, and what else of it there was may be gone"
+
+
+def test_doubts_outlive_an_outage_of_the_storage(yard: Yard) -> None:
+    yard.board.plant_sentinel()
+    yard.send()
+    yard.inbox, yard.inbox_broken = [VIDEO], True
+    assert yard.ticked() == []
+    yard.inbox_broken = False
+    yard.clock.now += 5.0
+    assert yard.ticked() == [VIDEO], "it moves, and the new leader has not looked yet"
+
+
+def test_what_redis_gave_out_as_its_connection_broke_is_looked_for(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yard.settle()
+    yard.inbox = [VIDEO]
+    yard.send()
+    yard.board.mark_sent(PartRef(VIDEO, 1, "v00002"), "cpu.normal", "never enqueued")
+    lost, given = yard.board.lost, list[PartRef]()
+
+    def cut_off(*video_ids: str) -> list[PartRef]:
+        given.extend(lost(*video_ids))
+        if given:
+            monkeypatch.undo()
+            raise redis.ConnectionError
+        return []
+
+    monkeypatch.setattr(yard.board, "lost", cut_off)
+
+    def was_cut_off() -> bool:
+        yard.clock.now += TIMINGS.inbox_every
+        try:
+            yard.sweeper.tick()
+        except redis.ConnectionError:
+            return True
+        return False
+
+    eventually(was_cut_off)
+    yard.clock.now += TIMINGS.inbox_every
+    assert yard.ticked() == [VIDEO], "its other part moves"
+
+
+def test_a_lapsed_lease_does_not_wait_for_the_pause_of_its_video(yard: Yard) -> None:
+    yard.settle()
+    yard.inbox, yard.broken = [VIDEO], {VIDEO}
+    yard.clock.now += TIMINGS.inbox_every
+    assert yard.ticked() == []
+    yard.inbox, yard.broken = [], set()
+    yard.send()
+    yard.board.take(REF, "run")
+    eventually(lambda: yard.ticked() == [VIDEO])
+
+
+@dataclass
+class Slow:
+    """Advances, of which those of ``held`` videos last until they are let go."""
+
+    held: set[str]
+    begun: list[str] = field(default_factory=list)
+    go: Event = field(default_factory=Event)
+
+    def __call__(self, video_id: str) -> None:
+        self.begun.append(video_id)
+        if video_id in self.held:
+            assert self.go.wait(30)
+
+
+@contextmanager
+def slow_storage(yard: Yard, *held: str) -> Iterator[tuple[Sweeper, Slow]]:
+    """A sweeper on the clock of this world, and what it advances."""
+    yard.board.plant_sentinel()
+    slow = Slow(set(held))
+    sweeper = Sweeper(yard.board, yard.broker, yard.waiting, slow, owner="a")
+    try:
+        yield sweeper, slow
+    finally:
+        slow.go.set()
+
+
+def test_an_advance_that_hangs_keeps_nobody_from_the_leases(yard: Yard) -> None:
+    yard.inbox = ["hangs", *(f"v{number}" for number in range(40))]
+    with slow_storage(yard, "hangs") as (sweeper, slow):
+        eventually(lambda: sweeper.tick() or set(yard.inbox) == set(slow.begun))
+        yard.send()
+        yard.board.take(REF, "run")
+        eventually(lambda: sweeper.tick() or VIDEO in slow.begun)
+        assert not yard.board.lead("b"), "who waits for an advance leads all the same"
+
+
+def test_a_video_in_work_is_advanced_again_afterwards_and_not_meanwhile(yard: Yard) -> None:
+    yard.inbox = [VIDEO]
+    with slow_storage(yard, VIDEO) as (sweeper, slow):
+        eventually(lambda: sweeper.tick() or slow.begun == [VIDEO])
+        yard.board.wake(VIDEO, 0.0)
+        eventually(lambda: sweeper.tick() or not yard.board.client.exists(yard.board.keys.wakes))
+        sweeper.tick()
+        assert slow.begun == [VIDEO]
+        slow.go.set()
+        eventually(lambda: sweeper.tick() or slow.begun == [VIDEO, VIDEO])
+
+
+def test_no_more_are_in_work_at_once_than_there_are_threads(yard: Yard) -> None:
+    yard.inbox = [f"v{number}" for number in range(30)]
+    with slow_storage(yard, *yard.inbox) as (sweeper, slow):
+        eventually(lambda: sweeper.tick() or len(slow.begun) == 8)
+        before = active_count()
+        for _ in range(5):
+            sweeper.tick()
+        assert (len(slow.begun), active_count()) == (8, before)
+        yard.board.wake(VIDEO, 0.0)
+        eventually(lambda: sweeper.tick() or not yard.board.client.exists(yard.board.keys.wakes))
+        slow.go.set()
+        eventually(lambda: sweeper.tick() or len(slow.begun) >= 31)
+        assert slow.begun.index(VIDEO) < 16, "what is urgent goes before those that wait"
+
+
+def test_who_is_deposed_in_the_middle_advances_nothing_more(yard: Yard) -> None:
+    yard.settle()
+
+    def deposed() -> Iterator[str]:
+        yield from ("first", "second")
+        yard.board.resign("a")
+        assert yard.board.lead("b")
+        yard.clock.now += 1.0
+        yield "third"
+
+    sweeper = Sweeper(
+        yard.board, yard.broker, deposed, yard.advance, owner="a", monotonic=yard.clock
+    )
+    sweeper.tick()
+    yard.board.resign("b")
+    assert yard.advanced == []
+
+
+def test_redis_that_may_not_be_asked_for_its_start_is_swept(yard: Yard, redis_url: str) -> None:
+    """Hosted ones forbid what they call dangerous, and INFO is of that kind."""
+    yard.board.plant_sentinel()
+    admin, user = yard.board.client, f"u-{yard.board.keys.namespace}"
+    rules = ("on", ">secret", "~*", "&*", "+@all", "-@dangerous")
+    admin.execute_command("ACL", "SETUSER", user, *rules)
+    host = redis_url.partition("//")[2].rpartition("@")[2]
+    try:
+        with connect_redis(f"redis://{user}:secret@{host}") as client:
+            board = Board(client, yard.board.keys.namespace, TIMINGS)
+            with capture_logs() as logs:
+                assert (board.incarnation(), board.incarnation()) == ("", "")
+            assert [row["event"] for row in logs] == ["redis_restarts_unnoticed"]
+            assert Yard(board, inbox=[VIDEO]).ticked() == [VIDEO]
+    finally:
+        admin.execute_command("ACL", "DELUSER", user)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import inf
+from math import ceil, inf
 
 import pytest
 
@@ -14,6 +14,7 @@ from transcoder.command import (
     audio_command,
     audio_cut,
     deadline,
+    look_command,
     seek_time,
     video_command,
 )
@@ -132,7 +133,8 @@ def test_the_last_chunk_ends_with_the_film() -> None:
     command = video_command(plan(), LAST, URL, input_options=SAFE)
     assert "tpad" not in graph(command)
     assert "trim" not in graph(command)
-    assert "-frames:v" not in command.arguments
+    most = ceil(12 * 3600 * RATE) - LAST.first
+    assert after(command, "-frames:v") == str(most), "unless it goes on for ever"
 
 
 def test_a_stream_that_goes_on_decodes_from_the_start_and_shows_from_there() -> None:
@@ -157,6 +159,26 @@ def test_reading_begins_a_preroll_before_the_chunk(
     video = plan().video
     assert video is not None
     assert seek_time(video, first, preroll) == (None if seek is None else pytest.approx(seek))
+
+
+def test_a_part_without_pictures_can_show_the_last_one_before_it() -> None:
+    command = video_command(plan(), CHUNK, URL, input_options={}, fill=True)
+    filled = "fps=fps=30000/1001[s2];[s2]tpad=stop=-1:stop_mode=clone[s3];[s3]fps="
+    assert filled in graph(command)
+    assert filled not in graph(video_command(plan(), CHUNK, URL, input_options={}))
+    assert filled not in graph(video_command(plan(), LAST, URL, input_options={}, fill=True))
+
+
+def test_a_second_look_decodes_as_the_part_did_and_makes_nothing() -> None:
+    command = look_command(plan(), CHUNK, URL, input_options=SAFE, preroll=10.0)
+    assert not command.sinks
+    assert "-debug_ts" in command.arguments
+    assert after(command, "-i") == URL
+    assert after(command, "-protocol_whitelist") == "http,tcp"
+    again = look_command(plan(), LAST, URL, input_options=SAFE, preroll=0.5)
+    encoded = video_command(plan(), LAST, URL, input_options=SAFE, preroll=0.5)
+    assert after(again, "-ss") == after(encoded, "-ss")
+    assert "-frames:v" not in again.arguments
 
 
 @pytest.mark.parametrize(
@@ -189,7 +211,8 @@ def test_the_head_of_the_sound() -> None:
         " -map [s1] -f mp4 -avoid_negative_ts disabled -b:a 128000"
         r" -bsf:a noise=drop=gte(n\,93) -c:a aac -fflags +bitexact -flags:a +bitexact"
         " -frag_duration 1973333 -frames:a 95 -map_chapters -1 -map_metadata -1"
-        " -movflags +delay_moov+default_base_moof+skip_trailer sink:audio-0"
+        " -movflags +delay_moov+default_base_moof+skip_trailer"
+        " -stats_enc_pre sink:frames -stats_enc_pre_fmt {n} {pts} {tb} {ptsi} {tbi} sink:audio-0"
     )
 
 
@@ -197,9 +220,11 @@ def test_the_head_of_the_sound() -> None:
 def test_sound_goes_on_one_fragment_early(first: int | None, start: int) -> None:
     command = audio_command(plan(), SOUND_REST, URL, input_options=SAFE, first=first)
     clock = command.arguments[command.arguments.index("-map") - 1]
-    assert ("atrim" in clock) is (start > 0)
+    end = f"end_sample={12 * 3600 * 48_000}"
     if start:
-        assert f"atrim=start_sample={start}[s2];[s2]asetpts=PTS-STARTPTS" in clock
+        assert f"atrim={end}:start_sample={start}[s2];[s2]asetpts=PTS-STARTPTS" in clock
+    else:
+        assert f"atrim={end}[s2]" in clock
     assert "-frames:a" not in command.arguments
     (track,) = plan().audio
     at = 93 if first is None else first

@@ -27,3 +27,12 @@ def test_links_between_documents_lead_somewhere() -> None:
     for document in documents:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_every_code_of_an_error_is_documented() -> None:
+    sources = [*ROOT.glob("pipeline/*.py"), *ROOT.glob("transcoder/*.py")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    given = set(re.findall(r'(?:Unplayable\(\s*|Problem\(\s*code=)"([a-z_]+)"', text))
+    given |= set(re.findall(r'code="(\w+)" if .* else "(\w+)"', text)[0])
+    documented = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    assert given == set(re.findall(r"^\| `([a-z_]+)` \|", documented, re.MULTILINE))

@@ -68,6 +68,35 @@ def test_a_still_is_no_fault_where_the_rate_varies() -> None:
     assert report.skew == pytest.approx(2.08)
 
 
+def test_a_picture_before_its_time_fails_at_any_rate() -> None:
+    report = measured(lines(100, [120] * 20), constant_rate=False).report()
+    assert not report.ok
+    assert not report.in_step
+
+
+def test_faults_are_told_from_when_the_right_picture_was_due() -> None:
+    shown = [100, 101, *[101] * 10, 112, 113]
+    report = measured(lines(100, shown)).report()
+    (fault,) = report.faults
+    assert (fault.begin, fault.end) == (pytest.approx(102 / 25), pytest.approx(112 / 25))
+    assert report.in_step
+
+
+def test_the_same_faults_twice_are_those_of_the_source() -> None:
+    hole = measured(lines(100, [100, *[100] * 10, 111])).report()
+    elsewhere = measured(lines(100, [100, 101, *[101] * 10])).report()
+    astray = measured(lines(100, [130] * 31)).report()
+    fine = measured(lines(100, [100, 101])).report()
+    assert fine.settles(None)
+    assert fine.settles(hole)
+    assert hole.settles(hole)
+    assert not hole.settles(None)
+    assert not hole.settles(elsewhere)
+    assert not astray.settles(astray), "it may be for the seek, and a longer pre-roll helps"
+    nothing = FrameMeter(video(), 100, count=3).report()
+    assert not nothing.settles(nothing)
+
+
 def test_frames_off_the_grid_fail() -> None:
     assert not measured(lines(101, [100, 101])).report().ok
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from media.binaries import find_tools, version
+from media.binaries import Tools, check, find_tools, version
 from media.errors import ToolMissingError
 
 
@@ -41,3 +41,13 @@ def test_neither(tmp_path: Path) -> None:
         version(program(tmp_path, "cat", "meow"))
     with pytest.raises(ToolMissingError, match="does not run"):
         version(tmp_path / "none")
+
+
+def test_each_is_what_it_is_taken_for(tmp_path: Path) -> None:
+    ffmpeg = program(tmp_path, "a", "ffmpeg version 9.0 Copyright")
+    ffprobe = program(tmp_path, "b", "ffprobe version 9.0 Copyright")
+    check(Tools(ffmpeg, ffprobe))
+    with pytest.raises(ToolMissingError, match="is not ffmpeg"):
+        check(Tools(ffprobe, ffprobe))
+    with pytest.raises(ToolMissingError, match="is not ffprobe"):
+        check(Tools(ffmpeg, program(tmp_path, "true", "")))

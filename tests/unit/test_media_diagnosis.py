@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from media.diagnosis import TAIL, Diagnosis
+from media.redact import redact
 
+UNOPENED = (
+    "http://127.0.0.1:335/valid/bikes.mp4?a=b: I/O error",
+    "[in#0 @ 0x55d5] Error opening input: Input/output error",
+)
+DAMAGED_HEADER = (
+    "[matroska,webm @ 0x7f] File ended prematurely at pos. 447 (0x1bf)",
+    "[in#0 @ 0x55fd5bc42600] Duplicate element",
+    "Truncating packet of size 201 to 179",
+)
 BREAK = "[http @ 0x5a] Stream ends prematurely at 254951, should be 509903"
 MEND = "[http @ 0x5a] Will reconnect at 254951 in 0 second(s), error=Connection reset by peer."
 LATER = "[http @ 0x5a] Will reconnect at 300000 in 0 second(s), error=Input/output error."
@@ -28,6 +40,7 @@ def diagnose(*lines: str) -> Diagnosis:
         ("[tcp @ 0x5595] Failed to resolve hostname no.such.host: Name or service not known",),
         ("[in#0/mpegts @ 0x55ac] Error during demuxing: Input/output error",),
         ("[in#0 @ 0x55c6] Error opening input: Connection refused",),
+        ("[http @ 0x7efc] Error reading HTTP response: End of file",),
         ("http://127.0.0.1:335/valid/bikes.mp4?a=b: I/O error",),
         ("[http @ 0x5564] HTTP error 503 Service Unavailable",),
     ],
@@ -42,6 +55,7 @@ def test_broken_sources(lines: tuple[str, ...]) -> None:
         (),
         (BREAK, MEND),
         (BREAK, MEND, BREAK, LATER),
+        (BREAK, MEND, "[http @ 0x5a] Error reading HTTP response: End of file", LATER),
         ("[in#0/mov,mp4 @ 0x55ce] stream 0, offset 0x3e415: partial file",),
         ("[in#0/matroska,webm @ 0x56] File ended prematurely",),
         ("[in#0 @ 0x5604] moov atom not found",),
@@ -51,6 +65,18 @@ def test_broken_sources(lines: tuple[str, ...]) -> None:
 )
 def test_damaged_or_healed_sources(lines: tuple[str, ...]) -> None:
     assert diagnose(*lines).unreadable is None
+
+
+@pytest.mark.parametrize("last", UNOPENED)
+@pytest.mark.parametrize("said", DAMAGED_HEADER)
+def test_an_io_error_is_the_networks_unless_a_demuxer_alone_has_spoken(
+    said: str, last: str
+) -> None:
+    """A redirect and a header that was cut off before the upload end with the same words."""
+    assert diagnose(last).unreadable
+    assert diagnose(said, last).unreadable is None
+    for wire in (BREAK, MEND, "[tls @ 0x5] The TLS connection was non-properly terminated."):
+        assert diagnose(wire, said, last).unreadable
 
 
 def test_status_is_kept() -> None:
@@ -71,8 +97,39 @@ def test_line_without_end_takes_no_memory() -> None:
     assert sum(map(len, diagnosis.tail)) < 1000
 
 
+@pytest.mark.parametrize("word", ["x", "a://", "http://", "[https @ ", "a://b@"])
+def test_long_words_cost_no_time(word: str) -> None:
+    """A file names its tracks as it likes. While a pattern is looked for, no other thread runs."""
+    began = time.process_time()
+    diagnosis, words = Diagnosis(), word * (100_000 // len(word))
+    for _ in range(TAIL):
+        diagnosis.feed(f"{words}\n".encode())
+    assert len(diagnosis.tail) == TAIL
+    redact(words)
+    assert time.process_time() - began < 3.0
+
+
 def test_pieces_do_not_matter() -> None:
     diagnosis = Diagnosis()
     for byte in f"{BREAK}\n".encode():
         diagnosis.feed(bytes([byte]))
     assert diagnosis.unreadable
+
+
+@pytest.mark.parametrize(
+    ("line", "damaged"),
+    [
+        ("[vist#0:0/h264 @ 0x5] [dec:h264 @ 0x6] corrupt decoded frame", True),
+        ("[aist#0:1/aac @ 0x5] [dec:aac @ 0x6] Error submitting packet to decoder: Invalid", True),
+        ("[in#0/mpegts @ 0x5] Packet corrupt (stream = 0, dts = 702000).", True),
+        ("[in#0/mpegts @ 0x5] max resync size reached, could not find sync byte", True),
+        ("[in#0/matroska @ 0x5] 0x00 at pos 0 invalid as first byte of an EBML number", True),
+        ("[in#0/matroska,webm @ 0x5] Invalid track number 120", True),
+        ("[h264 @ 0x5] co located POCs unavailable", False),
+        ("[h264 @ 0x5] mmco: unref short failure", False),
+    ],
+)
+def test_damage_is_heard_and_a_seek_is_none(line: str, damaged: bool) -> None:
+    found = diagnose(line)
+    assert found.damaged is damaged
+    assert not found.unreadable

@@ -35,6 +35,12 @@ def test_file() -> None:
     )
 
 
+def test_large_pictures() -> None:
+    assert " ".join(input_options("/film.mp4", max_pixels=640_000)) == (
+        f"-format_whitelist {CONTAINERS} -max_pixels 640000 -protocol_whitelist file"
+    )
+
+
 @pytest.mark.parametrize(
     "source",
     ["film.mp4", "concat:/a|/b", "file:///etc/passwd", "-i", "", "pipe:0", "ftp://h/k", "data:,x"],

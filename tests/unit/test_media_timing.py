@@ -92,6 +92,15 @@ def test_hole_is_not_even() -> None:
     assert not timed(0, 40, 80, 200, 240, 280, base_rate=Fraction(25)).constant_rate
 
 
+def test_a_hole_of_a_second_leaves_the_pace_of_the_rest() -> None:
+    whole = range(0, 10_000, 40)
+    holed = timed(*(t for t in whole if not 4000 <= t < 5000), base_rate=Fraction(25))
+    assert (holed.rate, holed.holed, holed.constant_rate) == (25, True, False)
+    stutter = timed(*(t for t in whole if t % 280 not in (80, 120)), base_rate=Fraction(25))
+    assert not stutter.holed
+    assert not timed(*whole, base_rate=Fraction(25)).holed
+
+
 def test_pictures_that_thin_out_later_are_not_even() -> None:
     even = {"base_rate": Fraction(25), "duration": 100.0}
     assert timed(0, 40, 80, 120, frames=2500, **even).constant_rate

@@ -178,6 +178,9 @@ def test_phones_and_hdr() -> None:
         ({"video": (picture(attached_picture=True),), "audio": ()}, "no_streams"),
         ({"encrypted": True}, "encrypted"),
         ({"duration": 7201.0}, "too_long"),
+        ({"duration": 601.0, "size": 30_000}, "implausible_header"),
+        ({"video": (picture(frames=30_001),), "size": 30_000}, "implausible_header"),
+        ({"video": (picture(frames=7200 * 480 + 1),), "size": 10**9}, "implausible_header"),
         ({"video": (picture(width=8192, height=8192),)}, "too_large"),
         ({"video": (picture(width=1, height=1),), "audio": ()}, "unsupported_media"),
         ({"video": (picture(codec="unknown"),), "audio": ()}, "unsupported_media"),
@@ -203,3 +206,21 @@ def test_more_sound_than_the_profile_takes_is_left_out() -> None:
     plan = planned(audio=tuple(sound(n) for n in range(1, 12)))
     assert [track.stream for track in plan.audio] == list(range(1, 9))
     assert plan.warnings == (("tracks_left_out", "The first 8 of 11 sound tracks are used."),)
+
+
+@pytest.mark.parametrize(
+    ("told", "size", "longest"),
+    [
+        (10.0, 1000, 60.0),  # a small file may hold a minute, whatever it says
+        (500.0, 1000, 1000.0),  # what it says is believed, and doubled
+        (None, 1_000_000, 2000.0),  # a large one may hold as much as the slimmest film
+        (60.0, 10**9, 7200.0),  # but never more than is accepted at all
+        (None, None, 7200.0),
+    ],
+)
+def test_a_film_without_end_is_cut_off(
+    told: float | None, size: int | None, longest: float
+) -> None:
+    limits = PlanLimits(max_duration=18_000.0 if longest > 7200 else 7200.0)
+    found = probe(duration=told, size=size, video=(picture(duration=told),))
+    assert make_plan(found, PROFILE, limits=limits).longest == longest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import redis
 
@@ -9,13 +11,23 @@ from jobs.parts import PartRef
 from jobs.records import Problem
 from media.errors import (
     CanceledError,
+    DeadlineExceededError,
     Evidence,
     FfmpegFailedError,
     NotMediaError,
+    NotStartedError,
     SinkFailedError,
     SourceUnreadableError,
+    StalledError,
 )
-from pipeline.errors import PATIENT_TRIES, TRIES, PermanentError, SupersededError, TransientError
+from pipeline.errors import (
+    CERTAIN_TRIES,
+    PATIENT_TRIES,
+    TRIES,
+    PermanentError,
+    SupersededError,
+    TransientError,
+)
 from pipeline.problems import explained
 from storage.errors import UnavailableError
 from transcoder.errors import FragmentError, Unplayable
@@ -50,15 +62,67 @@ def test_a_refusal_of_the_planner_keeps_its_words() -> None:
     )
 
 
+def ended(code: int, *said: str) -> Evidence:
+    """How ffmpeg ended, and what it said last."""
+    return Evidence(argv=("ffmpeg",), stderr=said, exit_code=code, wall=0.1)
+
+
 @pytest.mark.parametrize(
-    "error", [FfmpegFailedError("ffmpeg failed", EVIDENCE), FragmentError("rubbish")]
+    ("error", "tries", "code"),
+    [
+        (FfmpegFailedError("failed", EVIDENCE), CERTAIN_TRIES, "damaged_media"),
+        (FfmpegFailedError("failed", ended(8, "no such encoder")), CERTAIN_TRIES, "encode_failed"),
+        (FfmpegFailedError("failed", ended(-signal.SIGSEGV)), CERTAIN_TRIES, "encode_failed"),
+        (FfmpegFailedError("failed", ended(-signal.SIGXCPU)), CERTAIN_TRIES, "encode_failed"),
+        (DeadlineExceededError("not done in 90 s", EVIDENCE), CERTAIN_TRIES, "encode_failed"),
+        (
+            DeadlineExceededError(
+                "not done in 90 s", ended(1, "[http @ 0x5] Will reconnect at 7 in 0 second(s)")
+            ),
+            TRIES,
+            "encode_failed",
+        ),
+        (FragmentError("rubbish"), CERTAIN_TRIES, "encode_failed"),
+        (FfmpegFailedError("failed", ended(-signal.SIGKILL)), TRIES, "encode_failed"),
+        (FfmpegFailedError("failed", ended(-signal.SIGTERM)), TRIES, "encode_failed"),
+        (
+            FfmpegFailedError(
+                "failed", ended(244, "x: Cannot allocate memory", "Conversion failed")
+            ),
+            TRIES,
+            "encode_failed",
+        ),
+        (StalledError("no progress", EVIDENCE), TRIES, "encode_failed"),
+        (NotStartedError("no room", ended(126, "no room")), PATIENT_TRIES, "encode_failed"),
+    ],
 )
-def test_a_failed_run_is_tried_a_few_times(error: Exception) -> None:
+def test_what_will_fail_again_is_tried_but_once_more(
+    error: Exception, tries: int, code: str
+) -> None:
     meant = meaning(error)
     assert isinstance(meant, TransientError)
-    assert meant.tries == TRIES
-    assert meant.problem.code == "encode_failed"
+    assert (meant.tries, meant.problem.code) == (tries, code)
     assert REF.part in meant.problem.message
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[http @ 0x5575abc8aa80] http://127.0.0.1:8333/b/videos/x/source?…: I/O error",
+        "[in#0/mov,mp4,m4a @ 0x55] Error opening /var/lib/farm/scratch/x1/film.mp4: I/O error",
+    ],
+)
+def test_nobody_is_told_of_the_farms_inside(said: str) -> None:
+    for error in (
+        FfmpegFailedError(f"ffmpeg: exit status 1: {said}", ended(1, said)),
+        NotMediaError("this is no media", (said,)),
+        StalledError(f"ffmpeg: no progress for 30 s: {said}", ended(1, said)),
+    ):
+        meant = meaning(error)
+        assert isinstance(meant, (TransientError, PermanentError))
+        message = meant.problem.message
+        assert "I/O error" in message
+        assert not any(word in message for word in ("http", "://", "0x", "8333", "/var", "scratch"))
 
 
 def test_the_evidence_of_a_failed_run_is_in_the_message() -> None:

@@ -39,8 +39,31 @@ def test_a_child_has_exactly_the_same_settings(monkeypatch: pytest.MonkeyPatch) 
 def test_a_variable_that_no_longer_holds_does_not_reach_a_child(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    settings = load()
     monkeypatch.setenv("REELFARM_SOMETHING", "1")
-    assert "REELFARM_SOMETHING" not in environment(load())
+    assert "REELFARM_SOMETHING" not in environment(settings)
+
+
+def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELFARM_S3_ENDPIONT", "geheim")
+    monkeypatch.setenv("REELFARM_X", "geheim")
+    with pytest.raises(SettingsError) as raised:
+        load()
+    assert "S3_ENDPIONT: there is no such setting; did you mean REELFARM_S3_ENDPOINT?" in str(
+        raised.value
+    )
+    assert "REELFARM_X: there is no such setting" in str(raised.value)
+    assert "geheim" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["TEST_MEDIA", "SERVICE_HOST", "API_SERVICE_PORT_HTTP", "API_PORT_8000_TCP_ADDR"]
+)
+def test_what_tests_and_kubernetes_set_is_let_be(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"REELFARM_{name}", "x")
+    load()
 
 
 def test_what_is_taken_back_stays_so_in_a_child_whatever_the_file_says(

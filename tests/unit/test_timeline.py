@@ -117,6 +117,7 @@ def test_an_index_still_needs_the_reordering_depth() -> None:
         (probe("h264"), False),
         (probe(timing=None), False),
         (probe(timing=timing("25").model_copy(update={"timestamps_missing": True})), False),
+        (probe(timing=timing("25").model_copy(update={"unread": 1000})), False),
         (probe("mpegts", timing=timing("25", gop=60.0)), False),
         (
             probe("mpegts", timing=timing("25").model_copy(update={"first_picture": 95_440})),
