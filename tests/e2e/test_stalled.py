@@ -104,7 +104,7 @@ def test_an_ffmpeg_that_stands_still_is_ended_and_its_worker_goes_on(
         assert farm.client.video(good)["status"] == "ready", farm.last_words(good)
         assert_given_up(farm, bad, stopper)
         assert stopper.workers <= worker_pids(farm), "no worker has ended over it"
-        assert not any(map(psutil.pid_exists, stopper.stopped))
+        eventually(lambda: not any(map(psutil.pid_exists, stopper.stopped)), GRACE + ROOM)
 
 
 def assert_given_up(farm: Farm, video_id: str, stopper: Stopper) -> None:
