@@ -22,6 +22,9 @@ TRIES: Final = 4
 CERTAIN_TRIES: Final = 2
 PATIENT_TRIES: Final = 30
 
+#: Runs of a part that may end their worker without a word before the part is given up.
+MAX_CRASHES: Final = 3
+
 
 class PartError(Exception):
     """A part ended without a receipt of its own."""

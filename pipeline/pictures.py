@@ -19,7 +19,7 @@ from media.errors import (
 from media.process import Finished, Sink
 from media.process import run as run_ffmpeg
 from pipeline.bench import Bench
-from pipeline.errors import CERTAIN_TRIES
+from pipeline.errors import CERTAIN_TRIES, MAX_CRASHES
 from pipeline.problems import plain, tries
 from pipeline.runs import Run
 from storage import layout
@@ -41,9 +41,6 @@ _STORYBOARD_JSON: Final = "storyboard.json"
 _CACHE: Final = "public, max-age=300"
 #: Seconds the source's address outlives both runs.
 _URL_MARGIN: Final = 600.0
-
-#: Runs that may end their worker before the film goes without pictures.
-_CRASHES: Final = 3
 
 
 def picture(bench: Bench, run: Run, plan: Plan, part: Part) -> None:
@@ -77,7 +74,7 @@ def picture(bench: Bench, run: Run, plan: Plan, part: Part) -> None:
 
 
 def _made(bench: Bench, run: Run, plan: Plan, part: Part) -> Pictures:
-    if run.attempts.crashes >= _CRASHES:
+    if run.attempts.crashes >= MAX_CRASHES:
         raise NoPictureError(f"making them ended {run.attempts.crashes} workers")
     return make_pictures(
         _runner(bench, run), _film(bench, run, plan, part), deadline=deadline(part)

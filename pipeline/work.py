@@ -21,7 +21,13 @@ from pipeline.advance import Advancer
 from pipeline.bench import Bench
 from pipeline.clean import clean
 from pipeline.encode import encode
-from pipeline.errors import PartError, PermanentError, SupersededError, TransientError
+from pipeline.errors import (
+    MAX_CRASHES,
+    PartError,
+    PermanentError,
+    SupersededError,
+    TransientError,
+)
 from pipeline.fail import fail
 from pipeline.inspect import inspect
 from pipeline.letters import dead_letter, history, is_refusal
@@ -33,10 +39,8 @@ from transcoder.plan import PICTURES, PartKind
 
 _LOG = structlog.get_logger(__name__)
 
-#: Crashes of one part after which the video is given up.
-MAX_CRASHES: Final = 3
-
-#: Parts that end no video: what crashes here is tried again whenever its lease has lapsed.
+#: Parts whose crashes end no video: it goes without pictures, and removing is tried again whenever
+#: its lease has lapsed.
 _UNENDING: Final = frozenset({PICTURES, CLEAN})
 
 #: Seconds before the second attempt, doubled for each further one up to the longest, and spread

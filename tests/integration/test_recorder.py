@@ -149,23 +149,23 @@ def test_a_checkpoint_in_doubt_that_is_tried_again_keeps_its_segments(
 ) -> None:
     """The next segment's thread tries to commit what the one before had no answer to."""
     recorder, created, lost = studio.recorder("r1", every=2), ObjectStore.create, Event()
-    submitted = Event()
-    submit = recorder._submit
+    begun = Event()
+    put = recorder._put
 
-    def submitting(tape: TrackTape, cut: CutSegment) -> None:
-        submit(tape, cut)
-        if tape.cut > 1:
-            submitted.set()
+    def putting(tape: TrackTape, order: int, cut: CutSegment) -> None:
+        if order > 0:
+            begun.set()
+        put(tape, order, cut)
 
     def create(store: ObjectStore, key: str, body: bytes, **options: str) -> str | None:
         etag = created(store, key, body, **options)
         if lost.is_set():
             return etag
         lost.set()
-        assert submitted.wait(30)
+        assert begun.wait(30)
         raise UnavailableError("PutObject", store.bucket, key, "timeout", "no answer")
 
-    monkeypatch.setattr(recorder, "_submit", submitting)
+    monkeypatch.setattr(recorder, "_put", putting)
     monkeypatch.setattr(ObjectStore, "create", create)
     with pytest.raises(UnavailableError):
         play(recorder, encoded)
