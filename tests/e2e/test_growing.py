@@ -138,7 +138,7 @@ def test_each_event_happened_once_and_the_ledgers_are_closed(farm: Farm, watched
 
 
 def test_redis_forgets_a_film_that_is_ready(farm: Farm, watched: Watched) -> None:
-    """A caller that found another one advancing may have asked for a look when that right is over."""
+    """Whoever found another one advancing may have asked for a look once its right is over."""
     eventually(
         lambda: not farm.keys_about(watched.video_id),
         Timings().advance_ttl + 10.0,
