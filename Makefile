@@ -85,6 +85,10 @@ soak: setup ## Films through a farm broken at random (VIDEOS=50 FAULTS=100 EVERY
 	@$(BIN)/python -m tests.chaos.soak $${VIDEOS:+--videos "$$VIDEOS"} $${FAULTS:+--faults "$$FAULTS"} \
 	    $${EVERY:+--every "$$EVERY"} $${SEED:+--seed "$$SEED"} $${JSON:+--json "$$JSON"}
 
+.PHONY: bench
+bench: setup ## Measure what the farm costs and how fast it is (WHAT=playable, QUICK=1)
+	@$(BIN)/python -m benchmarks $(WHAT) $(if $(QUICK),--quick)
+
 .PHONY: check
 check: setup ## Lint, formatting, types, and the direction of imports
 	@$(BIN)/ruff check .
