@@ -13,10 +13,12 @@ from benchmarks.films import Films
 from benchmarks.options import Options
 from benchmarks.report import Report
 from farm.display import Display
+from farm.logging import configure
 
 #: In the order in which they run; each is a module with ``run(options) -> Report``.
 NAMES: Final = (
     "against_ffmpeg",
+    "against_ffmpeg_long",
     "against_renditions",
     "against_shaka",
     "playable",
@@ -45,8 +47,10 @@ def main(
     unknown = [name for name in names or () if name not in NAMES]
     if unknown:
         raise typer.BadParameter(f"there is no {unknown[0]}; there are {', '.join(NAMES)}")
+    configure("text", "warning")
     display = Display(as_json=as_json)
     found = media or _sibling_media()
+    out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="run-", dir=out) as scratch:
         films = Films(found, out / "films")

@@ -12,9 +12,17 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from benchmarks.farms import BenchmarkError
 from transcoder.plan import Plan, Rung, VideoPlan
+
+Words = tuple[str, ...]
+
+_HLS: Final = (
+    *("-f", "hls", "-hls_time", "6", "-hls_playlist_type", "vod"),
+    *("-hls_segment_type", "fmp4"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,38 +34,47 @@ class Cost:
 
 
 def all_rungs(ffmpeg: Path, source: Path, plan: Plan, folder: Path) -> Cost:
-    """One process for everything."""
-    video = _video(plan)
-    names = [f"v{order}" for order in range(len(video.rungs))]
-    graph = _cascade(video, names)
-    outputs: list[str] = []
-    for order, rung in enumerate(video.rungs):
-        outputs += ["-map", f"[{names[order]}]", *_encoder(video, rung, order)]
-    outputs += _sound(plan)
-    variants = [f"v:{order}" + (",agroup:a" if plan.audio else "") for order in range(len(names))]
-    if plan.audio:
-        variants.append("a:0,agroup:a")
-    hls = ("-var_stream_map", " ".join(variants), "-master_pl_name", "master.m3u8")
-    command = (*_input(ffmpeg, source), "-filter_complex", graph, *outputs, *_hls(folder), *hls)
-    return _timed([(*command, str(folder / "%v.m3u8"))])
+    """One process for everything. Raises :class:`BenchmarkError`."""
+    return _timed([cascade_command(ffmpeg, source, plan, folder)], [folder])
 
 
 def one_each(ffmpeg: Path, source: Path, plan: Plan, folder: Path) -> Cost:
     """One process for each rendition, all at once, and one for the sound."""
+    commands = rendition_commands(ffmpeg, source, plan, folder)
+    return _timed(list(commands.values()), [folder / name for name in commands])
+
+
+def cascade_command(ffmpeg: Path, source: Path, plan: Plan, folder: Path) -> Words:
+    """One decode, each rung scaled from the one before it."""
     video = _video(plan)
-    commands = [
-        (
-            *_input(ffmpeg, source),
-            *("-map", f"0:{video.stream}", "-vf", _scale(rung), *_encoder(video, rung, 0)),
-            *_hls(folder / rung.name),
-            str(folder / rung.name / "index.m3u8"),
+    names = [f"v{order}" for order in range(len(video.rungs))]
+    outputs: list[str] = []
+    for order, rung in enumerate(video.rungs):
+        outputs += ["-map", f"[{names[order]}]", *_encoder(video, rung, order)]
+    variants = [f"v:{order}" + (",agroup:a" if plan.audio else "") for order in range(len(names))]
+    if plan.audio:
+        variants.append("a:0,agroup:a")
+    streams = ("-var_stream_map", " ".join(variants), "-master_pl_name", "master.m3u8")
+    graph = ("-filter_complex", _cascade(video, names))
+    output = (*outputs, *_sound(plan), *_HLS, *streams, str(folder / "%v.m3u8"))
+    return (*_input(ffmpeg, source), *graph, *output)
+
+
+def rendition_commands(ffmpeg: Path, source: Path, plan: Plan, folder: Path) -> dict[str, Words]:
+    """By rendition; each decodes the film."""
+    video = _video(plan)
+
+    def command(name: str, output: Words) -> Words:
+        return (*_input(ffmpeg, source), *output, *_HLS, str(folder / name / "index.m3u8"))
+
+    made = {
+        rung.name: command(
+            rung.name,
+            ("-map", f"0:{video.stream}", "-vf", _scale(rung), *_encoder(video, rung, 0)),
         )
         for rung in video.rungs
-    ]
-    if plan.audio:
-        sound = (*_input(ffmpeg, source), *_sound(plan), *_hls(folder / "sound"))
-        commands.append((*sound, str(folder / "sound" / "index.m3u8")))
-    return _timed(commands)
+    }
+    return made | ({"sound": command("sound", _sound(plan))} if plan.audio else {})
 
 
 def _video(plan: Plan) -> VideoPlan:
@@ -66,7 +83,7 @@ def _video(plan: Plan) -> VideoPlan:
     return plan.video
 
 
-def _input(ffmpeg: Path, source: Path) -> tuple[str, ...]:
+def _input(ffmpeg: Path, source: Path) -> Words:
     return (str(ffmpeg), "-nostdin", "-v", "error", "-y", "-i", str(source))
 
 
@@ -85,7 +102,7 @@ def _cascade(video: VideoPlan, names: list[str]) -> str:
     return ";".join(graph)
 
 
-def _encoder(video: VideoPlan, rung: Rung, order: int) -> tuple[str, ...]:
+def _encoder(video: VideoPlan, rung: Rung, order: int) -> Words:
     pairs = {
         "c": "libx264",
         "preset": video.preset,
@@ -101,7 +118,7 @@ def _encoder(video: VideoPlan, rung: Rung, order: int) -> tuple[str, ...]:
     return tuple(w for name, value in pairs.items() for w in (f"-{name}:v:{order}", str(value)))
 
 
-def _sound(plan: Plan) -> tuple[str, ...]:
+def _sound(plan: Plan) -> Words:
     if not plan.audio:
         return ()
     track = plan.audio[0]
@@ -109,14 +126,10 @@ def _sound(plan: Plan) -> tuple[str, ...]:
     return ("-map", f"0:{track.stream}", "-c:a", "aac", *rate)
 
 
-def _hls(folder: Path) -> tuple[str, ...]:
-    folder.mkdir(parents=True, exist_ok=True)
-    segments = ("-hls_time", "6", "-hls_playlist_type", "vod", "-hls_segment_type", "fmp4")
-    return ("-f", "hls", *segments)
-
-
-def _timed(commands: list[tuple[str, ...]]) -> Cost:
+def _timed(commands: list[Words], folders: list[Path]) -> Cost:
     """Run them side by side. Raises :class:`BenchmarkError`."""
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
     began, before = time.monotonic(), os.times()
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
     said = [process.communicate()[1] for process in processes]

@@ -24,8 +24,8 @@ from farm.embedded import EmbeddedError
 from farm.embedded.seaweedfs import find_weed
 from farm.embedded.valkey import find_server
 from farm.settings import Settings, replaced
-from media.binaries import Tools, find_tools, version
-from media.boxes import NO_SCRIPT, boxes, check_program, check_readable
+from media.binaries import find_tools, version
+from media.boxes import NO_SCRIPT, boxes, check_program
 from media.errors import MediaError, ToolMissingError
 from storage import layout
 from storage.errors import StorageError
@@ -81,7 +81,7 @@ def examine(settings: Settings) -> Iterator[Check]:
 
 def _programs(settings: Settings) -> Iterator[Check]:
     try:
-        tools: Tools = find_tools(settings.ffmpeg, settings.ffprobe)
+        tools = find_tools(settings.ffmpeg, settings.ffprobe)
     except ToolMissingError as error:
         yield Check("ffmpeg", "fail", str(error), "Run `make setup`, or name it in the settings.")
         return
@@ -95,20 +95,6 @@ def _programs(settings: Settings) -> Iterator[Check]:
             yield Check(name, "fail", f"it does not run in its boxes: {error}", NO_SCRIPT)
         else:
             yield Check(name, "ok", f"{found} ({program})")
-    if settings.s3_ca_file is not None:
-        yield _authorities(tools, settings.s3_ca_file)
-
-
-def _authorities(tools: Tools, file: Path) -> Check:
-    """The certificates of the storage, which ffmpeg has to read without root's rights."""
-    try:
-        check_readable(tools.ffmpeg, file)
-    except MediaError as error:
-        return Check(
-            "ca file", "fail", f"ffmpeg cannot read {file} in its boxes: {error}",
-            "Put it where every user may read it: ffmpeg is started without root's capabilities.",
-        )  # fmt: skip
-    return Check("ca file", "ok", f"{file} can be read by ffmpeg")
 
 
 def _boxes() -> Iterator[Check]:

@@ -27,7 +27,7 @@ from farm.errors import SettingsError, StartError
 from farm.settings import Settings
 from storage import layout
 from storage.errors import StorageError
-from storage.objects import connect
+from storage.objects import ObjectStore, connect
 
 _LOG = structlog.get_logger(__name__)
 
@@ -51,14 +51,27 @@ class Trouble:
     to_do: str
 
 
-def troubles(settings: Settings, disk: Path | None = None) -> Iterator[Trouble]:
+def troubles(
+    settings: Settings, disk: Path | None = None, store: ObjectStore | None = None
+) -> Iterator[Trouble]:
     """What is wrong now. ``disk`` is where embedded servers keep their data.
 
-    Raises :class:`SettingsError` where the settings cannot be right.
+    ``store`` is to be one of :func:`looked_at`; whoever looks often keeps it, since making one
+    takes more processor time than many looks. Raises :class:`SettingsError` where the settings
+    cannot be right.
     """
     yield from _disk(disk) if disk else ()
     yield from _redis(settings)
-    yield from _storage(settings)
+    if store is not None:
+        yield from _storage(settings, store)
+        return
+    with closing(looked_at(settings)) as own:
+        yield from _storage(settings, own)
+
+
+def looked_at(settings: Settings) -> ObjectStore:
+    """The storage, for somebody who would rather know than wait."""
+    return connect(connections.s3_config(settings), read_timeout=_ANSWER, tries=1)
 
 
 def await_servers(
@@ -138,13 +151,12 @@ def _redis(settings: Settings) -> Iterator[Trouble]:
         )
 
 
-def _storage(settings: Settings) -> Iterator[Trouble]:
-    with closing(connect(connections.s3_config(settings), read_timeout=_ANSWER, tries=1)) as store:
-        try:
-            next(iter(store.list(layout.INBOX, limit=1)), None)
-        except StorageError as error:
-            yield Trouble(
-                "storage",
-                f"The storage at {settings.s3_endpoint or 'AWS'} does not answer: {error}",
-                "See that it runs, and that the REELFARM_S3_… settings are right.",
-            )
+def _storage(settings: Settings, store: ObjectStore) -> Iterator[Trouble]:
+    try:
+        next(iter(store.list(layout.INBOX, limit=1)), None)
+    except StorageError as error:
+        yield Trouble(
+            "storage",
+            f"The storage at {settings.s3_endpoint or 'AWS'} does not answer: {error}",
+            "See that it runs, and that the REELFARM_S3_… settings are right.",
+        )

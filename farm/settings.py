@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     s3_prefix: str = ""
     s3_access_key: str | None = None
     s3_secret_key: SecretStr | None = None
-    #: PEM file ffmpeg and boto3 verify the endpoint's certificate with; None for the system's.
+    #: PEM file to check the endpoint's certificate with; None for the system's.
     s3_ca_file: Path | None = None
     #: True where ``s3_endpoint`` is left out on purpose because the storage is AWS itself.
     s3_aws: bool = False
@@ -96,6 +96,11 @@ class Settings(BaseSettings):
     head_slots: int = Field(default=1, ge=0)
     #: Seconds a drained worker may take to finish its part before it gives it back.
     drain_timeout: float = 600.0
+
+    #: Bytes of sources that this host keeps on its disk while they are worked on, 0 for none; None
+    #: for 4 GiB or a tenth of the free disk. The folder is below ``data_dir`` unless it is named.
+    source_cache: int | None = Field(default=None, ge=0)
+    source_cache_dir: Path | None = None
 
     #: A profile file of your own, in place of the package's default.
     profile: Path | None = None

@@ -23,7 +23,7 @@ from farm.children import API, CPU, HEAD, starter
 from farm.embedded import EmbeddedError, EmbeddedServers
 from farm.embedded.server import Server
 from farm.errors import StartError
-from farm.lookout import Lookout, troubles
+from farm.lookout import Lookout, looked_at, troubles
 from farm.settings import Settings, environment
 from farm.signals import StopSteps
 from jobs.demand import demand
@@ -68,7 +68,8 @@ class Supervisor:
         self._scaler = Scaler(pools, self._target, self._demand, clock)
         self._redis_failed = False
         disk = settings.data_dir if servers is not None and servers.servers else None
-        self._lookout = Lookout(lambda: troubles(settings, disk))
+        self._store = looked_at(settings)
+        self._lookout = Lookout(lambda: troubles(settings, disk, self._store))
         #: What the API said that it lacks, when last asked.
         self._unready: str | None = None
         self._sweep_end = threading.Event()
@@ -111,6 +112,7 @@ class Supervisor:
         if self._sweep.is_alive():
             self._sweep.join(_RELEASE)
         self._redis.close()
+        self._store.close()
 
     def _tick(self) -> None:
         self._mend_servers()

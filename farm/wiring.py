@@ -20,6 +20,8 @@ from jobs.send import Sender
 from media.binaries import find_tools
 from pipeline.advance import Advancer
 from pipeline.bench import Bench, PlanShelf
+from pipeline.blocks import BlockCache, default_limit
+from pipeline.source import SourceReader
 from pipeline.sweeper import Sweeper
 from pipeline.work import Workshop
 from transcoder.planner import PlanLimits
@@ -56,9 +58,16 @@ def bench(settings: Settings, queue: Queue) -> Bench:
         profile=load_profile(settings.profile),
         limits=PlanLimits(settings.max_duration, settings.max_pixels),
         host=socket.gethostname(),
-        ca_file=settings.s3_ca_file,
         plans=PlanShelf(store),
+        sources=SourceReader(store, _cache(settings)),
     )
+
+
+def _cache(settings: Settings) -> BlockCache | None:
+    folder = settings.source_cache_dir or settings.data_dir / "cache"
+    limit = settings.source_cache
+    limit = default_limit(folder) if limit is None else limit
+    return BlockCache(folder, limit) if limit else None
 
 
 def workshop(settings: Settings, queue: Queue) -> Workshop:

@@ -15,7 +15,8 @@ Every method raises :class:`redis.RedisError` where Redis does not answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast
 
@@ -24,15 +25,19 @@ import structlog
 
 from jobs import redis_scripts
 from jobs.keys import Keys
-from jobs.leases import Attempts, Ending, Lease, Standing, field
+from jobs.leases import Attempts, Cursor, Ending, Lease, Standing, field
 from jobs.letters import Attempt
 from jobs.parts import PartRef
 from jobs.timings import Timings
+from jobs.workers import count_workers
 
 _LOG = structlog.get_logger(__name__)
 
 #: Late parts popped by one call; the rest come with the next one.
 _BATCH = 200
+
+#: Seconds: a worker that has not announced itself for so long is counted no more.
+_SILENCE: Final = 60.0
 
 #: Runs of a part that its history goes back, and characters of what each says of its end.
 _REMEMBERED: Final = 20
@@ -42,8 +47,20 @@ _MESSAGE: Final = 300
 class Board:
     """The live record of the farm in ``namespace``. Safe to share between threads."""
 
-    def __init__(self, client: redis.Redis, namespace: str, timings: Timings | None = None) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        namespace: str,
+        timings: Timings | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.client = client
+        self._monotonic = monotonic
+        self._wall = wall
+        self._slots = 0
+        self._count_at = float("-inf")
         self.keys = Keys(namespace)
         self.timings = timings or Timings()
         self._mark_sent = client.register_script(redis_scripts.MARK_SENT)
@@ -146,6 +163,7 @@ class Board:
                     keys.leases,
                     keys.retries,
                     keys.progress(video),
+                    keys.cursor(video),
                 ],
                 [
                     *(field(ref), str(ref), lease.owner, ending, pause, self._keep),
@@ -230,7 +248,8 @@ class Board:
         pipeline = self.client.pipeline(transaction=False)
         arguments: list[str | int] = [self.keys.queue(""), _ms(self.timings.sent_grace)]
         for video_id in video_ids:
-            self._pop_lost([self.keys.parts(video_id)], arguments, client=pipeline)
+            keys = [self.keys.parts(video_id), self.keys.cursor(video_id)]
+            self._pop_lost(keys, arguments, client=pipeline)
         found = zip(video_ids, pipeline.execute(), strict=True)
         return [
             PartRef.parse(f"{video_id}/{name.decode()}")
@@ -242,7 +261,10 @@ class Board:
         """Remove what there is about a video; running parts keep their leases to the end."""
         keys = self.keys
         self._forget(
-            [keys.parts(video_id), keys.attempts(video_id), keys.progress(video_id), keys.retries],
+            [
+                *(keys.parts(video_id), keys.attempts(video_id), keys.progress(video_id)),
+                *(keys.retries, keys.cursor(video_id)),
+            ],
             [video_id],
         )
 
@@ -277,21 +299,62 @@ class Board:
 
     # Advancing
 
-    def begin_advance(self, video_id: str, owner: str, ttl: float | None = None) -> bool:
-        """Become the video's advancer; False leaves word for the one there is to look again."""
+    def begin_advance(self, video_id: str, owner: str) -> bool:
+        """Become the video's advancer.
+
+        False where there is one, or has just been: word is left for it, and the video is to be
+        looked at again when its right or its rest is over.
+        """
+        keys, ttl = self.keys, _ms(self.timings.advance_ttl)
         return bool(
-            self._begin_advance([self.keys.advance(video_id)], [owner, self._advance_ttl(ttl)])
+            self._begin_advance([keys.advance(video_id), keys.wakes], [owner, ttl, video_id])
         )
 
-    def end_advance(self, video_id: str, owner: str, ttl: float | None = None) -> bool:
+    def end_advance(
+        self, video_id: str, owner: str, *, rest: float = 0.0, more: bool = False
+    ) -> bool:
         """Cease to be it; True means that ``owner`` goes on for once more.
 
-        So it is where word was left, and where the right lapsed meanwhile: then somebody else
-        may have ended the video, and what ``owner`` wrote since is in the way.
+        So it is where there is ``more`` to do, where word was left, and where the right lapsed
+        meanwhile: then somebody else may have ended the video, and what ``owner`` wrote since is
+        in the way. With a ``rest`` nobody advances for so many seconds, word or not.
         """
+        keys, ttl = self.keys, _ms(self.timings.advance_ttl)
         return bool(
-            self._end_advance([self.keys.advance(video_id)], [owner, self._advance_ttl(ttl)])
+            self._end_advance(
+                [keys.advance(video_id), keys.wakes],
+                [owner, ttl, video_id, round(rest * 1000), int(more)],
+            )
         )
+
+    def cursor(self, video_id: str, generation: int) -> Cursor | None:
+        """Up to where the parts have been sent; None where that is not known."""
+        pipeline = self.client.pipeline(transaction=False)
+        pipeline.get(self.keys.cursor(video_id))
+        pipeline.hlen(self.keys.parts(video_id))
+        found, moving = pipeline.execute()
+        known, _, place = (found or b"").decode().partition("/")
+        return Cursor(int(place), moving) if known == str(generation) else None
+
+    def move_cursor(self, video_id: str, generation: int, place: int, *, seen: bool) -> None:
+        """Say that all parts before that place in the plan have been sent or are done.
+
+        ``seen`` is whether the caller has looked at each that is not done. Else the cursor is
+        believed for no longer than it was, and not at all if it is gone.
+        """
+        key, value = self.keys.cursor(video_id), f"{generation}/{place}"
+        if seen:
+            self.client.set(key, value, px=_ms(self.timings.cursor_ttl))
+        else:
+            self.client.set(key, value, xx=True, keepttl=True)
+
+    def slots(self) -> int:
+        """How many workers there are, as of a few seconds ago."""
+        now = self._monotonic()
+        if now >= self._count_at:
+            self._slots = count_workers(self.client, self.keys, self._wall() - _SILENCE)
+            self._count_at = now + self.timings.count_every
+        return self._slots
 
     # Looking again
 
@@ -322,15 +385,13 @@ class Board:
     def _keep(self) -> int:
         return _ms(self.timings.forgotten_after)
 
-    def _advance_ttl(self, ttl: float | None) -> int:
-        return _ms(self.timings.advance_ttl if ttl is None else ttl)
-
     def _entry(self, ref: PartRef) -> list[bytes]:
         entry: Any = self.client.hget(self.keys.parts(ref.video_id), field(ref))
         return (entry or b"").split()
 
     def _late(self, key: str, state: str) -> list[PartRef]:
-        members = self._pop_late([key], [self.keys.parts(""), state, _BATCH])
+        prefixes = self.keys.parts(""), self.keys.cursor("")
+        members = self._pop_late([key], [prefixes[0], state, _BATCH, prefixes[1]])
         return [PartRef.parse(member.decode()) for member in members]
 
 

@@ -20,6 +20,7 @@ from dramatiq.middleware import CurrentMessage
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from jobs import redis_scripts
 from jobs.keys import Keys
 from jobs.parts import Pool, queue_names
 from jobs.timings import Timings
@@ -30,6 +31,9 @@ _ANSWER_TIMEOUT = 5.0
 
 #: The one actor there is; a message's queue is its sender's choice.
 ACTOR = "run_part"
+
+#: Parts that wait on a queue although a worker may be idle: it has been called and is on its way.
+_BACKLOG = 8
 
 #: The option that carries the id under which dramatiq keeps a message in Redis.
 REDIS_ID = "redis_message_id"
@@ -50,8 +54,7 @@ def connect_redis(url: str) -> redis.Redis:
 class FarmBroker(RedisBroker):
     """Sends, and in a worker receives, on the queues of every pool.
 
-    ``consumers`` is set by a worker's runtime: it makes the consumer of a queue, given the
-    queue's name and the milliseconds after which an idle consumer returns.
+    ``consumers`` is set by a worker's runtime: it makes the consumer of the queue of that name.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class FarmBroker(RedisBroker):
         timings = timings or Timings()
         self.keys = Keys(namespace)
         self._maintains = maintains
-        self.consumers: Callable[[str, int], Consumer] | None = None
+        self.consumers: Callable[[str], Consumer] | None = None
         super().__init__(  # type: ignore[no-untyped-call]
             client=client,
             namespace=self.keys.broker,
@@ -73,6 +76,7 @@ class FarmBroker(RedisBroker):
             maintenance_chance=0,
             heartbeat_timeout=round(timings.heartbeat_timeout * 1000),
         )
+        self._ring = client.register_script(redis_scripts.RING)
         for queue in queue_names(tuple(Pool)):
             self.declare_queue(queue)
 
@@ -80,7 +84,7 @@ class FarmBroker(RedisBroker):
         """A consumer of the queue."""
         if self.consumers is None:
             return super().consume(queue_name, prefetch, timeout)
-        return self.consumers(queue_name, timeout)
+        return self.consumers(queue_name)
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
         """Put a message on its queue under its preset id, if it has one, and ring the doorbell.
@@ -97,9 +101,13 @@ class FarmBroker(RedisBroker):
         return message
 
     def ring(self, queue: str) -> None:
-        """Wake idle workers; were the ring lost, they would look by themselves a little later."""
+        """Wake idle workers; were the ring lost, they would look by themselves a little later.
+
+        Every worker hears it. Where several parts wait already, none of those they wait for is
+        idle, and it is not rung: a farm in full work would do little else than listen.
+        """
         try:
-            self.client.publish(self.keys.doorbell, queue)
+            self._ring([self.keys.queue(queue)], [self.keys.doorbell, queue, _BACKLOG])
         except redis.RedisError as error:
             self.logger.debug("The doorbell of %r did not ring: %s", queue, error)
 

@@ -43,8 +43,15 @@ class Keys:
         return f"{self.board}:progress:{video_id}"
 
     def advance(self, video_id: str) -> str:
-        """Hash with a time to live: who advances the video, and whether to look again."""
+        """Hash with a time to live: who advances the video, and whether to look again.
+
+        Or, after a look at a busy video, that it is not looked at again for a moment.
+        """
         return f"{self.board}:advance:{video_id}"
+
+    def cursor(self, video_id: str) -> str:
+        """For a few seconds: up to where in its plan the parts of a long video have been sent."""
+        return f"{self.board}:cursor:{video_id}"
 
     @property
     def leases(self) -> str:

@@ -34,6 +34,14 @@ class Lease:
     attempts: Attempts
 
 
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Up to which place in the plan parts have been sent, and how many are on their way."""
+
+    place: int
+    moving: int
+
+
 def field(ref: PartRef) -> str:
     """A part's name within its video: ``generation/part``."""
     return f"{ref.generation}/{ref.part}"

@@ -132,7 +132,7 @@ end
 """
 )
 
-#: KEYS parts, attempts, leases, retries, progress;
+#: KEYS parts, attempts, leases, retries, progress, cursor;
 #: ARGV field, member, owner, outcome, pause or '', ttl, code, message.
 #: 1 if the lease was the owner's. Said twice, as after an answer that got lost, it counts once;
 #: where the start was forgotten, as in an emptied Redis, that counts, too, or else nothing does:
@@ -163,6 +163,7 @@ if not mine then return 0 end
 redis.call('HDEL', KEYS[1], field)
 redis.call('HDEL', KEYS[5], field)
 redis.call('ZREM', KEYS[3], member)
+if ARGV[4] ~= 'done' then redis.call('DEL', KEYS[6]) end
 if ARGV[4] == 'done' then
   redis.call('HDEL', KEYS[2], field .. '/starts', field .. '/errors', field .. '/drains',
     field .. '/runs')
@@ -177,8 +178,9 @@ return 1
 """
 )
 
-#: KEYS leases or retries; ARGV prefix of the parts' keys, state of the entries, most.
-#: The members whose time came; they are on their way no more.
+#: KEYS leases or retries;
+#: ARGV prefix of the parts' keys, state of the entries, most, prefix of the cursors' keys.
+#: The members whose time came; they are on their way no more, and behind a cursor would be missed.
 POP_LATE: Final = (
     _ENTRY
     + """
@@ -189,13 +191,14 @@ for _, member in ipairs(late) do
   if words(redis.call('HGET', parts, field))[1] == ARGV[2] then
     redis.call('HDEL', parts, field)
   end
+  redis.call('DEL', ARGV[4] .. video)
   redis.call('ZREM', KEYS[1], member)
 end
 return late
 """
 )
 
-#: KEYS parts; ARGV prefix of the queues' keys, grace. The fields whose message is gone.
+#: KEYS parts, cursor; ARGV prefix of the queues' keys, grace. The fields whose message is gone.
 POP_LOST: Final = (
     _ENTRY
     + """
@@ -206,6 +209,7 @@ for i = 1, #all, 2 do
   if entry[1] == 'sent' and tonumber(entry[2]) <= now - ARGV[2] then
     if redis.call('HEXISTS', ARGV[1] .. entry[3] .. '.msgs', entry[4]) == 0 then
       redis.call('HDEL', KEYS[1], all[i])
+      redis.call('DEL', KEYS[2])
       lost[#lost + 1] = all[i]
     end
   end
@@ -228,7 +232,8 @@ end
 """
 )
 
-#: KEYS parts, attempts, progress, retries; ARGV video id. Running parts keep their leases.
+#: KEYS parts, attempts, progress, retries, cursor; ARGV video id.
+#: Running parts keep their leases.
 FORGET: Final = (
     _ENTRY
     + """
@@ -239,47 +244,70 @@ for i = 1, #all, 2 do
     redis.call('ZREM', KEYS[4], ARGV[1] .. '/' .. all[i])
   end
 end
-redis.call('DEL', KEYS[2], KEYS[3])
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[5])
 """
 )
 
-#: KEYS advance; ARGV owner, ttl. 1 if the owner advances now; else word is left.
-BEGIN_ADVANCE: Final = """
-if redis.call('HSETNX', KEYS[1], 'owner', ARGV[1]) == 1 then
+_WAKE_AFTER: Final = (
+    _NOW
+    + """
+local function wake_after(wakes, video, pause)
+  local due = now + pause
+  local known = tonumber(redis.call('ZSCORE', wakes, video) or due)
+  redis.call('ZADD', wakes, int(math.min(due, known)), video)
+end
+"""
+)
+
+#: KEYS advance, wakes; ARGV owner, ttl, video id. 1 if the owner advances now. Else word is left,
+#: and a wake planted for when nobody else is in the way: word that is left with one that died is
+#: served by nobody.
+BEGIN_ADVANCE: Final = (
+    _WAKE_AFTER
+    + """
+local rests = redis.call('HEXISTS', KEYS[1], 'rest') == 1
+if not rests and redis.call('HSETNX', KEYS[1], 'owner', ARGV[1]) == 1 then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return 1
 end
 redis.call('HSET', KEYS[1], 'again', 1)
+wake_after(KEYS[2], ARGV[3], rests and redis.call('PTTL', KEYS[1]) or ARGV[2])
 return 0
 """
+)
 
-#: KEYS advance; ARGV owner, ttl. 1 if the owner advances once more: somebody left word, or the
-#: right was lost meanwhile and is free. Who has lost it to another leaves word: what it wrote since
-#: may have come too late to be seen.
-END_ADVANCE: Final = """
+#: KEYS advance, wakes; ARGV owner, ttl, video id, rest, 1 to go on.
+#: 1 if the owner advances once more: it wants to, somebody left word, or the right was lost
+#: meanwhile and is free. Who has lost it to another leaves word: what it wrote since may have come
+#: too late to be seen. With a rest nobody looks for so long; word that was left is served then.
+END_ADVANCE: Final = (
+    _WAKE_AFTER
+    + """
 local owner = redis.call('HGET', KEYS[1], 'owner')
 if owner and owner ~= ARGV[1] then
   redis.call('HSET', KEYS[1], 'again', 1)
   return 0
 end
-if owner and redis.call('HDEL', KEYS[1], 'again') == 0 then
+local word = redis.call('HDEL', KEYS[1], 'again') == 1
+local rest = tonumber(ARGV[4])
+if owner and ARGV[5] ~= '1' and (rest > 0 or not word) then
   redis.call('DEL', KEYS[1])
+  if rest > 0 then
+    redis.call('HSET', KEYS[1], 'rest', 1)
+    redis.call('PEXPIRE', KEYS[1], ARGV[4])
+    if word then wake_after(KEYS[2], ARGV[3], rest) end
+  end
   return 0
 end
+redis.call('HDEL', KEYS[1], 'rest')
 redis.call('HSET', KEYS[1], 'owner', ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
+)
 
 #: KEYS wakes; ARGV video id, pause. An earlier time stands.
-WAKE: Final = (
-    _NOW
-    + """
-local due = now + ARGV[2]
-local known = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or due)
-redis.call('ZADD', KEYS[1], int(math.min(due, known)), ARGV[1])
-"""
-)
+WAKE: Final = _WAKE_AFTER + "wake_after(KEYS[1], ARGV[1], ARGV[2])"
 
 #: KEYS wakes; ARGV most. The videos whose time came; they are listed no more.
 POP_AWAKE: Final = (
@@ -310,4 +338,9 @@ return 1
 #: KEYS sweeper; ARGV owner.
 RESIGN: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""
+
+#: KEYS queue; ARGV channel, name of the queue, most that may wait.
+RING: Final = """
+if redis.call('LLEN', KEYS[1]) <= tonumber(ARGV[3]) then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
 """

@@ -30,6 +30,12 @@ class Timings:
 
     #: An advancer that died holds its video up for so long.
     advance_ttl: float = 15.0
+    #: Between two looks at one video of which many parts are on their way.
+    advance_every: float = 1.0
+    #: For so long it is believed that the parts up to the cursor are on their way or done.
+    cursor_ttl: float = 10.0
+    #: Between two counts of the workers.
+    count_every: float = 5.0
     #: Between two looks of an idle slot at its queues, should the doorbell fail.
     fetch_every: float = 1.0
     #: A worker that said nothing for so long is not listed.

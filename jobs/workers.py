@@ -51,6 +51,11 @@ def withdraw(client: redis.Redis, namespace: str, name: str) -> None:
     pipeline.execute()
 
 
+def count_workers(client: redis.Redis, keys: Keys, since: float) -> int:
+    """How many workers have announced themselves since then, at the cost of one command."""
+    return client.zcount(keys.workers, since, "+inf")
+
+
 def list_workers(client: redis.Redis, namespace: str) -> list[WorkerInfo]:
     """The workers there are, by name. Raises redis.RedisError."""
     keys = Keys(namespace)

@@ -1,8 +1,7 @@
 """What one media process may reach, told from its own arguments.
 
-Sources follow ``-i`` and certificate authorities ``-ca_file``; everything else leaves through
-descriptors that are open already. The kernel's side of it is in :mod:`media.landlock` and
-:mod:`media.seccomp`.
+Sources follow ``-i``; everything else leaves through descriptors that are open already. The
+kernel's side of it is in :mod:`media.landlock` and :mod:`media.seccomp`.
 """
 
 from __future__ import annotations
@@ -30,14 +29,8 @@ _NAMES: Final = (
 )
 _NAME_SERVICE: Final = 53
 
-#: What a system wants of every TLS connection, such as its oldest version.
-_TLS: Final = (
-    *("/etc/ssl/openssl.cnf", "/etc/pki/tls/openssl.cnf", "/etc/gnutls"),
-    *("/etc/crypto-policies", "/usr/share/crypto-policies"),
-)
-
-_PORTS: Final = {"http": 80, "https": 443}
-_URLS: Final = tuple(f"{scheme}://" for scheme in _PORTS)
+_URL: Final = "http://"
+_PORT: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +47,7 @@ class Box:
     resolves: bool = False
 
     def rules(self, parent: int, limits: Mapping[str, int]) -> dict[str, Any]:
-        """What :mod:`media.launch` is told, as JSON will have it."""
+        """What :mod:`media.launch` is told, in plain types."""
         return {
             "parent": parent,
             "limits": dict(limits),
@@ -75,16 +68,13 @@ def box_for(
 ) -> Box:
     """The box in which ``program`` can do what ``arguments`` say; ``reads`` are allowed besides."""
     sources = tuple(_values(arguments, "-i"))
-    hosts = [urlsplit(source) for source in sources if source.startswith(_URLS)]
+    hosts = [urlsplit(source) for source in sources if source.startswith(_URL)]
     resolves = any(not _is_address(url.hostname or "") for url in hosts)
-    files = (*sources, *_values(arguments, "-ca_file"))
-    secure = any(url.scheme == "https" for url in hosts)
     libraries = needed_by(program)
     return Box(
         reads=(
             *(*_SYSTEM, *libraries.folders, *(_NAMES if resolves else ())),
-            *(_TLS if secure else ()),
-            *(file for file in files if file.startswith("/")),
+            *(file for file in sources if file.startswith("/")),
             *map(str, reads),
         ),
         executes=(str(program), *libraries.loader),
@@ -99,7 +89,7 @@ def _values(arguments: Sequence[str], option: str) -> Iterator[str]:
 
 
 def _port(url: SplitResult) -> int:
-    return url.port or _PORTS[url.scheme]
+    return url.port or _PORT
 
 
 def _is_address(host: str) -> bool:

@@ -77,16 +77,6 @@ def check_program(program: Path) -> None:
     execute(Job(program=program, arguments=("-version",), sinks={}, deadline=_DEADLINE))
 
 
-def check_readable(ffmpeg: Path, file: Path) -> None:
-    """Have ffmpeg read ``file`` in its boxes. Raises :class:`MediaError` where it cannot.
-
-    It may not where we may: root reads other users' files by a capability, and it has none.
-    """
-    copied = ("-map", "0", "-c", "copy", "-f", "null", "-")
-    arguments = ("-v", "error", "-nostdin", "-f", "data", "-i", str(file.absolute()), *copied)
-    execute(Job(program=ffmpeg, arguments=arguments, sinks={}, deadline=_DEADLINE))
-
-
 def _tried() -> dict[str, bool]:
     answer = bytearray()
     source = f"http://127.0.0.1:{_OPEN}/"

@@ -8,6 +8,10 @@ from typing import Final
 #: Marks an output in ``arguments`` that the runner replaces by a pipe to the named sink.
 SINK: Final = "sink:"
 
+#: Niceness of work for which no viewer is waiting: where both want the processor, a thirtieth of
+#: what work with none gets.
+BACKGROUND: Final = 15
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -16,6 +20,8 @@ class Command:
     arguments: tuple[str, ...]
     #: Seconds after which the run has failed, whatever it is doing.
     deadline: float
+    #: How far it stands back where others want the processor, 0 to 19.
+    niceness: int = 0
 
     @property
     def sinks(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ class ToolMissingError(MediaError):
 
 
 class UnsafeSourceError(MediaError):
-    """The source is neither an http(s) URL nor an absolute path."""
+    """The source is neither an http URL nor an absolute path."""
 
 
 class NotMediaError(MediaError):

@@ -13,8 +13,10 @@ import ctypes
 import os
 import struct
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+
+TYPE_CHECKING = False  # importing anything else is paid for at every start of ffmpeg
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _ASK_VERSION = 1
@@ -89,14 +91,18 @@ def _ruleset(version: int, handled: int) -> int:
 
 def _allow_paths(ruleset: int, paths: Iterable[str], rights: int) -> None:
     for path in paths:
-        with suppress(OSError):
+        try:
             _allow(ruleset, path, rights)
+        except OSError:
+            continue
 
 
 def _allow_ports(ruleset: int, ports: Iterable[int]) -> None:
     for port in ports:
-        with suppress(OSError):
+        try:
             _call(_ADD_RULE, ruleset, _NET_PORT, struct.pack("QQ", _CONNECT, port), 0)
+        except OSError:
+            continue
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:

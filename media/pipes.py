@@ -19,8 +19,9 @@ from contextlib import suppress
 Sink = Callable[[bytes], None]
 
 _READ = 256 * 1024
-#: Milliseconds between two looks at whether there is anything to wait for.
-_GLANCE = 100
+#: Milliseconds between two looks at whether there is anything to wait for, where the writer has
+#: ended and somebody else holds on to its pipe.
+_GLANCE = 500
 
 
 class Reader:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -78,7 +79,6 @@ def probe(
     url: str,
     *,
     deadline: float = 30.0,
-    ca_file: Path | None = None,
     limits: Limits = LIMITS,
     max_pixels: int | None = None,
     cancel: threading.Event | None = None,
@@ -91,7 +91,7 @@ def probe(
     :class:`TooCostlyError` where it takes more than it may to describe them, and a
     :class:`media.errors.RunError` otherwise, :class:`SourceUnreadableError` among them.
     """
-    source = input_options(url, ca_file=ca_file, max_pixels=max_pixels)
+    source = input_options(url, max_pixels=max_pixels)
     asker = _Asker(tools, url, source, clock() + deadline, limits, cancel, clock)
     document, finished = asker.describe("-show_entries", ENTRIES)
     estimated = any(_ESTIMATED in line for line in finished.stderr_tail)
@@ -107,7 +107,8 @@ def probe(
 def _timing(asker: _Asker, found: Probe, main: VideoStream) -> Timing | None:
     count = sample_size(found, main)
     with ThreadPoolExecutor(1) as pool:
-        ending = pool.submit(_ending, asker.hurried(_END), found, main)
+        # In this thread's context, so that what is logged there says of which video it is.
+        ending = pool.submit(copy_context().run, _ending, asker.hurried(_END), found, main)
         packets = asker.packets(main, f"%+#{count}")
         first = _first_picture(asker, main, packets)
         end = ending.result()

@@ -58,6 +58,7 @@ def run(
             arguments=(*_QUIET, *_LENIENT, *reports, *command.arguments),
             sinks={**sinks, _PROGRESS: progress.feed},
             deadline=command.deadline,
+            niceness=command.niceness,
             stall=stall,
             position=lambda: progress.position,
             chatter=frozenset({_PROGRESS, "stderr"}),

@@ -3,14 +3,12 @@
 Only the source's own scheme may be opened, so that no playlist or reference inside a file makes
 ffmpeg read a local file or call another server; only demuxers of real containers may look at
 the bytes (no hls, dash, concat, sdp, image2, lavfi or subtitle formats, which fetch what they
-name); no redirect is followed; certificates are always checked (ffprobe's default is not to).
+name); no redirect is followed; there is no TLS, which is for those to do who fetch from afar.
 All names are accepted by ffmpeg 9.0 and ffprobe 8.1.
 """
 
 from __future__ import annotations
 
-import ssl
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,17 +24,10 @@ CONTAINERS: Final = (
 #: How often a broken connection is taken up again where it broke.
 RECONNECTS: Final = 2
 
-_WELL_KNOWN_CA_FILES: Final = (
-    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
-    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
-    "/etc/ssl/cert.pem",  # macOS, BSD
-)
-
 
 def input_mapping(
     source: str,
     *,
-    ca_file: Path | None = None,
     read_timeout: float = 15.0,
     max_pixels: int | None = None,
 ) -> dict[str, str]:
@@ -45,22 +36,16 @@ def input_mapping(
     if max_pixels is not None:
         # Headers lie: a film of 320x180 may have a picture of 16384x16384 in its middle.
         options["max_pixels"] = str(max_pixels)
-    scheme = urlsplit(source).scheme
     if source.startswith("/"):
         return options | {"protocol_whitelist": "file"}
-    if scheme == "http":
+    if urlsplit(source).scheme == "http":
         return options | {"protocol_whitelist": "http,tcp"} | _connection(read_timeout)
-    if scheme == "https":
-        tls = {"tls_verify": "1", "ca_file": str(ca_file or system_ca_file())}
-        protocols = {"protocol_whitelist": "https,tls,tcp"}
-        return options | protocols | _connection(read_timeout) | tls
-    raise UnsafeSourceError("a source must be an http or https URL, or an absolute path")
+    raise UnsafeSourceError("a source must be an http URL, or an absolute path")
 
 
 def input_options(
     source: str,
     *,
-    ca_file: Path | None = None,
     read_timeout: float = 15.0,
     max_pixels: int | None = None,
 ) -> tuple[str, ...]:
@@ -69,9 +54,7 @@ def input_options(
     ``read_timeout`` is in seconds for one read; larger pictures than ``max_pixels`` are not
     decoded. Raises :class:`UnsafeSourceError`.
     """
-    options = input_mapping(
-        source, ca_file=ca_file, read_timeout=read_timeout, max_pixels=max_pixels
-    )
+    options = input_mapping(source, read_timeout=read_timeout, max_pixels=max_pixels)
     return tuple(word for name, value in options.items() for word in (f"-{name}", value))
 
 
@@ -85,14 +68,3 @@ def _connection(read_timeout: float) -> dict[str, str]:
         "reconnect_max_retries": str(RECONNECTS),
         "reconnect_delay_max": "2",
     }
-
-
-def system_ca_file() -> Path:
-    """The machine's certificate authorities. Raises :class:`UnsafeSourceError` without any."""
-    paths = ssl.get_default_verify_paths()
-    for candidate in (paths.cafile, paths.openssl_cafile, *_WELL_KNOWN_CA_FILES):
-        if candidate and Path(candidate).is_file():
-            return Path(candidate)
-    raise UnsafeSourceError(
-        "no certificate authorities were found to check an https source with; name a PEM file"
-    )

@@ -14,7 +14,10 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Sequence
+
+TYPE_CHECKING = False  # importing anything else is paid for at every start of ffmpeg
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: From linux/audit.h; the column of the tables below; the number of seccomp(2).
 _MACHINES = {"x86_64": (0xC000003E, 0, 317), "aarch64": (0xC00000B7, 1, 277)}

@@ -11,7 +11,7 @@ through a pipe of its own, which closes when it becomes the program.
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import signal
 import subprocess
@@ -139,6 +139,7 @@ def spawn(
     stderr: int,
     pass_fds: Sequence[int],
     resources: dict[str, int],
+    niceness: int,
     box: Box,
     cwd: Path | None,
 ) -> Child:
@@ -148,8 +149,9 @@ def spawn(
     """
     started, tells = os.pipe()
     os.set_blocking(started, False)
-    rules = json.dumps({**box.rules(os.getpid(), resources), "started": tells})
-    launcher = (sys.executable, "-I", "-S", "-c", _LAUNCH, rules)
+    ours = {"started": tells, "niceness": niceness}
+    rules = marshal.dumps({**box.rules(os.getpid(), resources), **ours})
+    launcher = (sys.executable, "-I", "-S", "-c", _LAUNCH, rules.hex())
     try:
         process = subprocess.Popen(
             (*launcher, *argv),

@@ -4,12 +4,22 @@
 publishes what has become publishable, sends messages for what is missing, finishes what is
 complete, and removes what was deleted. Everything it needs to know stands in storage; Redis only
 tells what is already on its way.
+
+There are two ways of looking at a video that is worked on. The thorough one compares the plan with
+all receipts that are not published yet and all parts that are on their way. While many parts of a
+long video are on their way, it is taken every few seconds only; in between a quick one sends what
+comes next in the plan and publishes what joins on, at the same cost however long the video and
+however many the workers. What the quick one may miss, a part that got lost, the next thorough one
+finds. It leans on a cursor in Redis that says how far parts have been sent, and that is gone as
+soon as a part behind it may have been lost.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 import structlog
@@ -36,14 +46,30 @@ _LOG = structlog.get_logger(__name__)
 PUBLISH: Final = "publish"
 
 #: Parts of one video that are queued or worked on at once, so that a long film does not stand
-#: in front of a short clip.
+#: in front of a short clip: half as many again as there are workers, so that each finds the next
+#: part waiting and a clip waits behind half a part at the most, and at least so many.
 WINDOW: Final = 16
+
+#: Where no more parts than these are left to be done, every look is a thorough one, and follows
+#: at once: it costs one short list, and the end of a video waits for nothing.
+_FEW: Final = 64
+
+#: Parts sent before another look while viewers wait for the first segments.
+_BATCH: Final = 64
 
 #: Seconds between looks at whether the parts of a video that has ended have stopped, which double,
 #: and after which it is said that they do not.
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
 _PATIENCE: Final = 60.0
+
+
+class _Next(Enum):
+    """What follows a look: nothing unless word was left, a rest in any case, another look."""
+
+    NOTHING = "nothing"
+    REST = "rest"
+    MORE = "more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,39 +88,39 @@ class Advancer:
         owner = new_run_id()
         board = self.bench.board
         again = board.begin_advance(video_id, owner)
-        if not again:
-            # Word that is left with one that died is served by nobody; its right is over by then.
-            board.wake(video_id, board.timings.advance_ttl)
         while again:
             try:
-                self._step(video_id, run)
+                then = self._step(video_id, run)
             except BaseException:
                 # Whoever left word is served by the sweeper; the right to advance is given up.
                 while self.bench.board.end_advance(video_id, owner):
                     pass
                 raise
-            again = self.bench.board.end_advance(video_id, owner)
+            rest = board.timings.advance_every if then is _Next.REST else 0.0
+            again = board.end_advance(video_id, owner, rest=rest, more=then is _Next.MORE)
 
-    def _step(self, video_id: str, run: str | None) -> None:
+    def _step(self, video_id: str, run: str | None) -> _Next:
         bench = self.bench
         try:
             record = bench.catalog.load_any(video_id)
         except UnknownVideoError:
             self._accepted(video_id)
-            return
+            return _Next.NOTHING
         if record.state is State.DELETING:
             self._send(record, CLEAN, Pool.HEAD)
         elif is_terminal(record):
-            self._end_or_resume(record, run)
+            return self._end_or_resume(record, run)
         elif record.state is not State.QUEUED or self._is_acknowledged(record):
-            self._work(record, run)
+            return self._work(record, run)
+        return _Next.NOTHING
 
-    def _end_or_resume(self, record: VideoRecord, run: str | None) -> None:
+    def _end_or_resume(self, record: VideoRecord, run: str | None) -> _Next:
         now = self.bench.catalog.resumed(record)
         if is_terminal(now):
             self._end(now, run)
         elif now.state is not State.DELETING:
-            self._work(now, run)
+            return self._work(now, run)
+        return _Next.NOTHING
 
     def _end(self, record: VideoRecord, run: str | None = None) -> None:
         bench = self.bench
@@ -151,31 +177,66 @@ class Advancer:
             self.bench.catalog.abandon(video_id)
         return False
 
-    def _work(self, record: VideoRecord, run: str | None) -> None:
+    def _work(self, record: VideoRecord, run: str | None) -> _Next:
         queued = record.state is State.QUEUED
         plan = None if queued else self.bench.plans.load(record.id, record.generation)
         if plan is None:
             self._send(record, INSPECT, Pool.HEAD)
-            return
+            return _Next.NOTHING
         ref = PartRef(record.id, record.generation, PUBLISH)
-        # Looked up before the receipts: what ends in between is then on its way, or done, or both.
-        moving = self._moving(record)
         try:
             with explained(ref):
-                state = Publisher(self.bench, record, plan).publish()
-                if state.complete:
-                    finish(self.bench, record, plan)
-                    return
+                then = self._glance(record, plan, run)
+                return self._look(record, plan) if then is None else then
         except PermanentError as error:
             letter = dead_letter(ref, error.problem, utc_now(), error=error)
             self._give_up(letter, run)
-            return
         except TransientError as error:
             self._again(ref, error, run)
-            return
-        self._forgive(ref)
-        for part in _missing(plan, state.done, moving):
-            self._send(record, part.id, Pool.HEAD if part.head else Pool.CPU)
+        return _Next.NOTHING
+
+    def _glance(self, record: VideoRecord, plan: Plan, run: str | None) -> _Next | None:
+        """The quick look; None where it will not do."""
+        board = self.bench.board
+        cursor = board.cursor(record.id, record.generation) if len(plan.parts) > _FEW else None
+        if cursor is None or len(plan.parts) - cursor.place + cursor.moving <= _FEW:
+            return None
+        if not Publisher(self.bench, record, plan).extend():
+            return None
+        # The caller's own part is on its way until it has returned.
+        free = self._window() - cursor.moving + (run is not None)
+        parts = plan.parts[cursor.place : cursor.place + max(0, free)]
+        if parts:
+            self._send_all(record, parts)
+            place = cursor.place + len(parts)
+            board.move_cursor(record.id, record.generation, place, seen=False)
+        return _Next.REST
+
+    def _look(self, record: VideoRecord, plan: Plan) -> _Next:
+        """The thorough one."""
+        # Looked up before the receipts: what ends in between is then on its way, or done, or both.
+        moving = self._moving(record)
+        state = Publisher(self.bench, record, plan).publish()
+        if state.complete:
+            finish(self.bench, record, plan)
+            return _Next.NOTHING
+        self._forgive(PartRef(record.id, record.generation, PUBLISH))
+        known = state.done | moving
+        idle = [part for part in plan.parts if part.id not in known]
+        free = max(0, self._window() - len(moving - state.done))
+        batch = idle[: free if state.begun else min(free, _BATCH)]
+        self._send_all(record, batch)
+        rest = idle[len(batch) :]
+        if len(plan.parts) > _FEW:
+            place = plan.places[rest[0].id] if rest else len(plan.parts)
+            self.bench.board.move_cursor(record.id, record.generation, place, seen=True)
+        if rest and len(batch) < free:
+            return _Next.MORE
+        busy = state.begun and len(plan.parts) - len(state.done) > _FEW
+        return _Next.REST if busy else _Next.NOTHING
+
+    def _window(self) -> int:
+        return max(WINDOW, self.bench.board.slots() * 3 // 2)
 
     def _give_up(self, letter: DeadLetter, run: str | None) -> None:
         """End the video, if it is not over; whatever became of it meanwhile is gone by."""
@@ -217,12 +278,10 @@ class Advancer:
         names = self.bench.board.parts_in_flight(record.id)
         return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
+    def _send_all(self, record: VideoRecord, parts: Sequence[Part]) -> None:
+        for part in parts:
+            self._send(record, part.id, Pool.HEAD if part.head else Pool.CPU)
+
     def _send(self, record: VideoRecord, part: str, pool: Pool) -> None:
         ref = PartRef(record.id, record.generation, part)
         self.bench.sender.send(ref, pool, record.priority)
-
-
-def _missing(plan: Plan, done: frozenset[str], moving: frozenset[str]) -> list[Part]:
-    """Parts to send now: neither done nor on their way, up to the window."""
-    idle = [part for part in plan.parts if part.id not in done and part.id not in moving]
-    return idle[: max(0, WINDOW - len(moving - done))]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from catalog.videos import Catalog
 from jobs.board import Board
@@ -12,6 +11,7 @@ from jobs.parts import PartRef
 from jobs.send import Sender
 from media.binaries import Tools
 from media.safety import input_mapping
+from pipeline.source import SourceReader
 from storage import layout
 from storage.documents import load_document
 from storage.errors import NotFoundError
@@ -36,8 +36,9 @@ class Bench:
     profile: Profile
     limits: PlanLimits
     host: str
-    ca_file: Path | None
     plans: PlanShelf
+    #: Lends the addresses by which ffmpeg reads sources.
+    sources: SourceReader
 
     @property
     def max_pixels(self) -> int:
@@ -49,7 +50,7 @@ class Bench:
 
     def reading(self, url: str) -> dict[str, str]:
         """Input options for the source at ``url``."""
-        return input_mapping(url, ca_file=self.ca_file, max_pixels=self.max_pixels)
+        return input_mapping(url, max_pixels=self.max_pixels)
 
 
 class PlanShelf:

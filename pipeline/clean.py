@@ -18,6 +18,7 @@ def clean(bench: Bench, ref: PartRef) -> Outcome | None:
     if any(bench.board.is_leased(PartRef.parse(f"{ref.video_id}/{name}")) for name in moving):
         bench.board.request_stop(ref.video_id)
         return Retry(_PAUSE, "parts of the video are still running", counted=False)
+    bench.sources.forget(ref.video_id)
     bench.catalog.purge(ref.video_id)
     bench.board.forget(ref.video_id)
     return None

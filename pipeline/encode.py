@@ -27,10 +27,8 @@ from transcoder.command import (
     audio_command,
     audio_cut,
     audio_plan,
-    deadline,
     look_command,
     video_command,
-    video_deadline,
 )
 from transcoder.damage import Damage
 from transcoder.frames import FrameMeter, FrameReport
@@ -40,9 +38,6 @@ from transcoder.segments import Receipt
 from transcoder.sounds import SoundMeter
 
 _LOG = structlog.get_logger(__name__)
-
-#: Seconds a presigned source URL outlives the deadline of the run that reads from it.
-URL_MARGIN: Final = 600.0
 
 #: Pre-roll of the second try in seconds, at least: longer than most groups of pictures.
 _LONG_PREROLL: Final = 10.0
@@ -76,6 +71,8 @@ class Shift:
     part: Part
     spot: Spot
     on_commit: OnCommit
+    #: Of the source.
+    url: str
 
 
 def encode(bench: Bench, run: Run, plan: Plan, part: Part, on_commit: OnCommit) -> None:
@@ -87,11 +84,12 @@ def encode(bench: Bench, run: Run, plan: Plan, part: Part, on_commit: OnCommit) 
     spot = next_spot(bench.store, run.ref, part)
     if spot is None:
         return
-    shift = Shift(bench, run, plan, part, spot, on_commit)
-    if part.kind is PartKind.AUDIO:
-        _encode_audio(shift)
-    else:
-        _encode_video(shift)
+    with bench.sources.lend(run.ref.video_id) as url:
+        shift = Shift(bench, run, plan, part, spot, on_commit, url)
+        if part.kind is PartKind.AUDIO:
+            _encode_audio(shift)
+        else:
+            _encode_video(shift)
 
 
 def next_spot(store: ObjectStore, ref: PartRef, part: Part) -> Spot | None:
@@ -132,13 +130,11 @@ def _try_video(
     """Encode once; what was wrong with the pictures where it is worth another try."""
     video = shift.plan.video
     assert video is not None
-    patience = video_deadline(shift.plan, shift.part, shift.spot.first, preroll)
-    url = _source_url(shift, patience)
     command = video_command(
         shift.plan,
         shift.part,
-        url,
-        input_options=shift.bench.reading(url),
+        shift.url,
+        input_options=shift.bench.reading(shift.url),
         first=shift.spot.first,
         preroll=preroll,
         fill=last and _is_inside(shift),
@@ -187,9 +183,12 @@ def _look(shift: Shift, preroll: float) -> tuple[Damage, ...]:
     video = shift.plan.video
     if video is None or video.rungs[0].name not in shift.part.tracks:
         return ()
-    url = _source_url(shift, video_deadline(shift.plan, shift.part, shift.part.first, preroll))
     command = look_command(
-        shift.plan, shift.part, url, input_options=shift.bench.reading(url), preroll=preroll
+        shift.plan,
+        shift.part,
+        shift.url,
+        input_options=shift.bench.reading(shift.url),
+        preroll=preroll,
     )
     look = Look(video, shift.part)
     sinks = {"stderr": look.feed}
@@ -202,12 +201,11 @@ def _look(shift: Shift, preroll: float) -> tuple[Damage, ...]:
 
 def _encode_audio(shift: Shift) -> None:
     audio = audio_plan(shift.plan, shift.part)
-    url = _source_url(shift, deadline(shift.part))
     command = audio_command(
         shift.plan,
         shift.part,
-        url,
-        input_options=shift.bench.reading(url),
+        shift.url,
+        input_options=shift.bench.reading(shift.url),
         first=shift.spot.first,
     )
     cut = audio_cut(audio, shift.spot.first)
@@ -271,12 +269,6 @@ def _run(
         on_progress=on_progress,
         cancel=shift.run.cancel,
     )
-
-
-def _source_url(shift: Shift, patience: float) -> str:
-    """An address of the source that outlives a run of ``patience`` seconds."""
-    key = layout.source(shift.run.ref.video_id)
-    return shift.bench.store.presign(key, patience + URL_MARGIN)
 
 
 def _frames_done(shift: Shift) -> Callable[[Progress], None]:

@@ -60,6 +60,7 @@ def finish(bench: Bench, record: VideoRecord, plan: Plan) -> None:
         bench.catalog.letters.retire(record.id, record.generation)
         bench.catalog.settle(record.id, record.generation)
         bench.board.forget(record.id)
+        bench.sources.forget(record.id)
         _LOG.info("video_ready", video_id=record.id, tracks=len(tracks))
 
 

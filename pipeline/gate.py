@@ -27,6 +27,9 @@ _LOG = structlog.get_logger(__name__)
 #: Every so many fetches a low queue goes first.
 AGEING = 8
 
+#: What the arguments of a message are called; see :mod:`pipeline.actors`.
+_ARGUMENTS = ("video_id", "generation", "part")
+
 #: Seconds: what keeps a closed consumer from spinning until its thread has noticed.
 _CLOSED_PAUSE = 0.02
 
@@ -55,16 +58,19 @@ class Gate:
         fetch_every: float = 1.0,
         on_idle: Callable[[], None] = lambda: None,
         jitter: Callable[[], float] = random.random,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.queues = queues
         self._broker = broker
         self._fetch_every = fetch_every
         self._on_idle = on_idle
         self._jitter = jitter
+        self._monotonic = monotonic
         self._lock = Lock()
         self._bell = Event()
         self._closed = Event()
-        self._held: str | None = None
+        self._held: Message[Any] | None = None
+        self._held_since = 0.0
         self._draining = False
         self._reachable = True
         self._stranded = False
@@ -91,10 +97,9 @@ class Gate:
         self._closed.set()
         self._bell.set()
 
-    def consumer(self, queue: str, timeout: int) -> Consumer:
+    def consumer(self, queue: str) -> Consumer:
         """What dramatiq's consumer thread of ``queue`` iterates over."""
-        leads = queue == self.queues[0]
-        return _GatedConsumer(self, self._broker, timeout / 1000, leads=leads)
+        return _GatedConsumer(self, self._broker, leads=queue == self.queues[0])
 
     def next(self) -> MessageProxy | None:
         """The next message if there is one to be had now, else None after a wait."""
@@ -109,20 +114,26 @@ class Gate:
             time.sleep(_CLOSED_PAUSE)
         return None
 
-    def idle(self, seconds: float) -> None:
-        """Wait as a consumer that never fetches does."""
-        if self._closed.wait(seconds):
-            time.sleep(_CLOSED_PAUSE)
+    def idle(self) -> None:
+        """Wait as a consumer that never fetches does: there is nothing to look for until the end.
+
+        A look now and then would have a process wake dozens of times a second for nothing.
+        """
+        self._closed.wait()
+        time.sleep(_CLOSED_PAUSE)
 
     def finished(self, redis_id: str) -> None:
         """The message was acknowledged; the slot is free."""
         with self._lock:
-            freed = self._held == redis_id
-            if freed:
-                self._held = None
-        if freed:
-            self._bell.set()
-            self._on_idle()
+            held = self._held
+            if held is None or held.options[REDIS_ID] != redis_id:
+                return
+            self._held = None
+            seconds = round(self._monotonic() - self._held_since, 4)
+        self._bell.set()
+        self._on_idle()
+        about = dict(zip(_ARGUMENTS, held.args, strict=False))
+        _LOG.debug("slot_freed", **about, seconds=seconds)
 
     def _fetch(self) -> MessageProxy | None:
         try:
@@ -145,15 +156,19 @@ class Gate:
             message = self._fetch_from(queue)
             if message is not None:
                 self._turn += 1
-                self._held = message.options[REDIS_ID]
+                self._held = message
+                self._held_since = self._monotonic()
                 return MessageProxy(message)
         return None
 
     def _waiting(self, order: tuple[str, ...]) -> list[str]:
-        """The queues with something on them, in order, in one round trip."""
-        pipeline = self._broker.client.pipeline(transaction=False)
-        for queue in order:
-            pipeline.llen(self._broker.keys.queue(queue))
+        """The queues with something on them, in order. While there is none: at one command."""
+        client, keys = self._broker.client, [self._broker.keys.queue(queue) for queue in order]
+        if not client.exists(*keys):
+            return []
+        pipeline = client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.llen(key)
         return [queue for queue, count in zip(order, pipeline.execute(), strict=True) if count]
 
     def _fetch_from(self, queue: str) -> Message[Any] | None:
@@ -184,16 +199,15 @@ class Gate:
 class _GatedConsumer(Consumer):
     """Acknowledges on the queue a message came from, whichever consumer fetched it."""
 
-    def __init__(self, gate: Gate, broker: FarmBroker, timeout: float, *, leads: bool) -> None:
+    def __init__(self, gate: Gate, broker: FarmBroker, *, leads: bool) -> None:
         self._gate = gate
         self._broker = broker
-        self._timeout = timeout
         self._leads = leads
 
     def __next__(self) -> MessageProxy | None:
         if self._leads:
             return self._gate.next()
-        self._gate.idle(self._timeout)
+        self._gate.idle()
         return None
 
     def ack(self, message: MessageProxy) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from threading import Event
 from typing import Final
 
 import structlog
 
-from jobs.parts import PartRef
+from jobs.parts import PartRef, Pool
 from jobs.records import AudioSummary, Rendition, SourceSummary, VideoRecord, VideoWarning
+from jobs.send import QueueUnavailableError
 from jobs.states import State
 from media.errors import NotMediaError, TooCostlyError
 from media.probe import probe
@@ -25,7 +27,6 @@ _LOG = structlog.get_logger(__name__)
 
 #: Seconds ffprobe gets: it reads headers and a few packets.
 _DEADLINE = 30.0
-_URL_LIFETIME = 300.0
 
 #: Bytes at each end of a source.
 _ENDS: Final = 64 * 1024
@@ -34,8 +35,8 @@ _ENDS: Final = 64 * 1024
 def inspect(bench: Bench, ref: PartRef, cancel: Event) -> None:
     """Write the generation's plan, unless it is there, and say in the record what was found.
 
-    Before that, while no other part is sent yet, a retried video takes over what is finished.
-    ``cancel`` ends the look at the source.
+    Before that, while no other part is sent yet, a retried video takes over what is finished, and
+    a new one has its heads sent: a viewer is waiting. ``cancel`` ends the look at the source.
 
     Raises what :func:`examine` and :func:`transcoder.planner.make_plan` raise.
     """
@@ -44,14 +45,23 @@ def inspect(bench: Bench, ref: PartRef, cancel: Event) -> None:
         found = examine(bench, ref, cancel)
         proposed = make_plan(found, bench.profile, limits=bench.limits)
         key = layout.plan(ref.video_id, ref.generation)
-        create_document(bench.store, key, proposed.model_dump(mode="json"))
-        plan = bench.plans.of(ref)
-    if plan is not None:
-        described = plan
-        waiting = bench.catalog.load_any(ref.video_id)
-        if waiting.generation == ref.generation and waiting.state is State.QUEUED:
-            inherit(bench, waiting, plan)
-        bench.catalog.update(ref.video_id, lambda record: describe(record, ref, described))
+        created = create_document(bench.store, key, proposed.model_dump(mode="json"))
+        plan = Plan.model_validate(created.document)
+    waiting = bench.catalog.load_any(ref.video_id)
+    if waiting.generation == ref.generation and waiting.state is State.QUEUED:
+        if ref.generation == 1:
+            _send_heads(bench, waiting, plan)
+        inherit(bench, waiting, plan)
+    bench.catalog.update(ref.video_id, lambda record: describe(record, ref, plan))
+
+
+def _send_heads(bench: Bench, record: VideoRecord, plan: Plan) -> None:
+    """Have them begun before anything is written about them; what is not sent now is later."""
+    for part in plan.parts:
+        if part.head:
+            ref = PartRef(record.id, record.generation, part.id)
+            with suppress(QueueUnavailableError):
+                bench.sender.send(ref, Pool.HEAD, record.priority)
 
 
 def examine(bench: Bench, ref: PartRef, cancel: Event) -> Probe:
@@ -67,19 +77,20 @@ def examine(bench: Bench, ref: PartRef, cancel: Event) -> Probe:
         raise
     except NotMediaError as error:
         _LOG.info("source_looked_at_again", reason=str(error))
+        bench.sources.forget(ref.video_id)
         _read_ends(bench, ref)
         return _look(bench, ref, cancel)
 
 
 def _look(bench: Bench, ref: PartRef, cancel: Event) -> Probe:
-    return probe(
-        bench.tools,
-        bench.store.presign(layout.source(ref.video_id), _URL_LIFETIME),
-        deadline=_DEADLINE,
-        ca_file=bench.ca_file,
-        max_pixels=bench.max_pixels,
-        cancel=cancel,
-    )
+    with bench.sources.lend(ref.video_id) as url:
+        return probe(
+            bench.tools,
+            url,
+            deadline=_DEADLINE,
+            max_pixels=bench.max_pixels,
+            cancel=cancel,
+        )
 
 
 def _read_ends(bench: Bench, ref: PartRef) -> None:

@@ -39,8 +39,6 @@ _STORYBOARD_JSON: Final = "storyboard.json"
 
 #: Pictures keep their names from one generation to the next, so caches have to ask again.
 _CACHE: Final = "public, max-age=300"
-#: Seconds the source's address outlives both runs.
-_URL_MARGIN: Final = 600.0
 
 
 def picture(bench: Bench, run: Run, plan: Plan, part: Part) -> None:
@@ -76,9 +74,8 @@ def picture(bench: Bench, run: Run, plan: Plan, part: Part) -> None:
 def _made(bench: Bench, run: Run, plan: Plan, part: Part) -> Pictures:
     if run.attempts.crashes >= MAX_CRASHES:
         raise NoPictureError(f"making them ended {run.attempts.crashes} workers")
-    return make_pictures(
-        _runner(bench, run), _film(bench, run, plan, part), deadline=deadline(part)
-    )
+    with bench.sources.lend(run.ref.video_id) as url:
+        return make_pictures(_runner(bench, run), _film(bench, plan, url), deadline=deadline(part))
 
 
 def _tries(error: Exception) -> int:
@@ -96,10 +93,9 @@ def _runner(bench: Bench, run: Run) -> Runner:
     return start
 
 
-def _film(bench: Bench, run: Run, plan: Plan, part: Part) -> Film:
+def _film(bench: Bench, plan: Plan, url: str) -> Film:
     video = plan.video
     assert video is not None
-    url = bench.store.presign(layout.source(run.ref.video_id), 2 * deadline(part) + _URL_MARGIN)
     length = None if video.frames is None else Fraction(video.frames) / video.rate
     return Film(
         url=url,

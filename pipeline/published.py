@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from transcoder.plan import Lane, Plan
+from transcoder.plan import Lane
 from transcoder.segments import Receipt
 
 
@@ -43,13 +43,6 @@ class Published(BaseModel):
     named: tuple[str, ...] = ()
 
 
-def lanes_of(plan: Plan) -> tuple[Lane, ...]:
-    """The plan's lanes, and one of its own for every part that fills no playlist."""
-    placed = {part for lane in plan.lanes for part in lane.parts}
-    alone = tuple(Lane(tracks=(), parts=(p.id,)) for p in plan.parts if p.id not in placed)
-    return plan.lanes + alone
-
-
 def nameable(lanes: tuple[Lane, ...], marks: tuple[LaneMark, ...]) -> dict[str, str]:
     """Tracks that the multivariant playlist may name now, with their codecs.
 
@@ -62,3 +55,10 @@ def nameable(lanes: tuple[Lane, ...], marks: tuple[LaneMark, ...]) -> dict[str, 
     if not all(mark.codecs or mark.parts == len(lane.parts) for lane, mark in needed):
         return {}
     return {track: codec for _, mark in playing for track, codec in mark.codecs.items()}
+
+
+def all_named(lanes: tuple[Lane, ...], published: Published) -> bool:
+    """Whether every lane has begun and the multivariant playlist names all that it is to."""
+    pairs = zip(lanes, published.marks, strict=True)
+    begun = all(mark.at or mark.parts == len(lane.parts) for lane, mark in pairs if lane.tracks)
+    return begun and tuple(sorted(nameable(lanes, published.marks))) == published.named

@@ -108,7 +108,6 @@ class PartRecorder:
         self._failure: BaseException | None = None
         self._checkpoint = stint.checkpoint
         self._first = stint.first
-        self._inits: set[str] = set()
         self._in_doubt = False
 
     @property
@@ -137,7 +136,7 @@ class PartRecorder:
             self._commit(counts, last=True, cpu=cpu, skew=skew, warnings=warnings)
 
     def close(self) -> None:
-        """Remove what no receipt names; call it once, whatever happened.
+        """Remove segments that no receipt names; call it once, whatever happened.
 
         Where the storage failed while a receipt was written, that receipt may stand. Its segments
         are left then, and the end of the generation removes them if it does not.
@@ -172,6 +171,9 @@ class PartRecorder:
             stint = self._stint
             number = tape.grid.number(cut.start)
             path = f"{stint.ref.generation}/{stint.run}/{tape.name}-{number:05}.m4s"
+            if order == 0:
+                init = tape.segmenter.init
+                self._put_object(self._init_path(tape), init.data, INIT_TYPE)
             self._put_object(path, cut.data, SEGMENT_TYPE)
             segment = Segment(
                 path=path,
@@ -256,19 +258,20 @@ class PartRecorder:
 
     def _track(self, tape: TrackTape, segments: Sequence[Segment]) -> TrackSegments:
         init = tape.segmenter.init
-        path = f"{self._stint.ref.generation}/{tape.name}-init-{init.sha256[:12]}.mp4"
-        if path not in self._inits:
-            self._put_object(path, init.data, INIT_TYPE)
-            self._inits.add(path)
         return TrackSegments(
             track=tape.name,
             codec=init.codec,
             timescale=init.timescale,
             delay=tape.segmenter.delay,
-            init_path=path,
+            init_path=self._init_path(tape),
             init_hash=init.sha256,
             segments=tuple(segments),
         )
+
+    def _init_path(self, tape: TrackTape) -> str:
+        """Where the track's init segment goes, with the first segment that is stored."""
+        init = tape.segmenter.init
+        return f"{self._stint.ref.generation}/{tape.name}-init-{init.sha256[:12]}.mp4"
 
     def _put_object(self, path: str, data: bytes, content_type: str) -> None:
         key = layout.play(self._stint.ref.video_id, path)

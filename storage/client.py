@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
+from botocore.utils import determine_content_length
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -21,6 +22,10 @@ READ_TIMEOUT = 30.0
 #: Tries of one request, the first included.
 TRIES = 4
 CONNECTIONS = 64
+#: Bytes of a body from which on it is sent only once the server said that it wants it. A server
+#: that refuses reads no more than so many first (Go's net/http), and cuts off who still sends: the
+#: reason would be lost.
+ASKED_FOR = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,15 @@ def client(config: S3Config, *, read_timeout: float = READ_TIMEOUT, tries: int =
         verify=str(config.ca_file) if config.ca_file else None,
         config=Config(**options),
     )
+    made.meta.events.register_last("before-call.s3", _send_at_once)
     return made
+
+
+def _send_at_once(params: dict[str, Any], **_: object) -> None:
+    """Do not ask whether a body may come, which costs a round trip, unless it is a large one."""
+    size = determine_content_length(params.get("body", b""))
+    if size is not None and size < ASKED_FOR:
+        params["headers"].pop("Expect", None)
 
 
 def _options(endpoint: str | None) -> dict[str, Any]:
@@ -60,6 +73,8 @@ def _options(endpoint: str | None) -> dict[str, Any]:
         "connect_timeout": CONNECT_TIMEOUT,
         "max_pool_connections": CONNECTIONS,
         "tcp_keepalive": True,
+        # The library's own, put together anew for each request, takes a tenth of its time.
+        "user_agent": "reelfarm",
         # Not every S3 knows the CRC trailers that botocore has sent by default since 1.36; the
         # signed SHA-256 of the body guards what is written all the same.
         "request_checksum_calculation": "when_required",

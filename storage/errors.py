@@ -5,6 +5,7 @@
     StorageError
     ├── NotFoundError        no such object (or multipart upload)
     ├── InvalidRangeError    the range begins behind the object's end
+    ├── ChangedError         it is not the object any more that the caller means
     ├── BucketMissingError   the bucket itself is not there: never mistaken for a missing object
     ├── MalformedError       a document that is not the JSON it should be
     ├── DeniedError          credentials or permissions
@@ -52,6 +53,12 @@ class InvalidRangeError(StorageError):
     hint = "Ask for a range within the object's size."
 
 
+class ChangedError(StorageError):
+    """The object has another ETag than the one asked for."""
+
+    hint = "It was written anew in the meantime: begin again with what is there now."
+
+
 class BucketMissingError(StorageError):
     """The bucket does not exist."""
 
@@ -95,6 +102,8 @@ _CODES: dict[str, type[StorageError]] = {
     "AccessDenied": DeniedError,
     "InternalError": UnavailableError,
     "ServiceUnavailable": UnavailableError,
+    "412": ChangedError,
+    "PreconditionFailed": ChangedError,
     "416": InvalidRangeError,
     "InvalidRange": InvalidRangeError,
     "ConditionalRequestConflict": UnavailableError,

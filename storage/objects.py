@@ -143,15 +143,25 @@ class ObjectStore:
             answer.get("ContentType"),
         )
 
-    def open(self, key: str, first: int | None = None, last: int | None = None) -> ObjectStream:
+    def open(
+        self,
+        key: str,
+        first: int | None = None,
+        last: int | None = None,
+        *,
+        etag: str | None = None,
+    ) -> ObjectStream:
         """Read the bytes from ``first`` to ``last`` (inclusive) as they arrive.
 
         Without ``last`` to the end; a negative ``first`` stands for that many bytes from the end.
-        Raises NotFoundError, and InvalidRangeError where the range begins behind the end.
+        With an ``etag`` of that object only. Raises NotFoundError, ChangedError, and
+        InvalidRangeError where the range begins behind the end.
         """
-        ranged: dict[str, Any] = {} if first is None else {"Range": _range(first, last)}
+        wanted: dict[str, Any] = {} if first is None else {"Range": _range(first, last)}
+        if etag is not None:
+            wanted["IfMatch"] = etag
         with self._translated("GetObject", key):
-            answer = self._s3.get_object(Bucket=self.bucket, Key=self._full(key), **ranged)
+            answer = self._s3.get_object(Bucket=self.bucket, Key=self._full(key), **wanted)
         return ObjectStream(answer, lambda error: translate(error, "GetObject", *self._name(key)))
 
     def put(

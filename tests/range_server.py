@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,21 +123,15 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(root: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[RangeServer]:
-    """Serve the files below ``root`` on a free loopback port, over TLS with a certificate."""
+def serve(root: Path) -> Iterator[RangeServer]:
+    """Serve the files below ``root`` on a free loopback port."""
     behaviour = Behaviour()
     handler = type("Handler", (_Handler,), {"root": root, "behaviour": behaviour})
     server = _Server(("127.0.0.1", 0), handler)
-    scheme = "http"
-    if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        scheme = "https"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield RangeServer(f"{scheme}://127.0.0.1:{server.server_address[1]}", behaviour)
+        yield RangeServer(f"http://127.0.0.1:{server.server_address[1]}", behaviour)
     finally:
         behaviour.released.set()
         server.shutdown()

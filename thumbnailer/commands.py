@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import ffmpeg
 
-from media.command import SINK, Command
+from media.command import BACKGROUND, SINK, Command
 from thumbnailer.poster import CANDIDATES, MAX_SIDE
 from thumbnailer.storyboard import Layout, fitted
 
@@ -81,7 +81,7 @@ def pictures_command(film: Film, layout: Layout, *, key_frames: bool, deadline: 
     graph = ffmpeg.merge_outputs(
         _raw(tiles, TILES, layout.tiles, times), _raw(posters, POSTERS, CANDIDATES, {})
     )
-    return Command(arguments=tuple(graph.get_args()), deadline=deadline)
+    return Command(arguments=tuple(graph.get_args()), deadline=deadline, niceness=BACKGROUND)
 
 
 def _tile_size(layout: Layout) -> tuple[int, int]:

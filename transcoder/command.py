@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import ffmpeg
 
-from media.command import SINK, Command
+from media.command import BACKGROUND, SINK, Command
 from transcoder.cost import skipping_cost
 from transcoder.filters import ladder, on_grid
 from transcoder.plan import AAC_FRAME, AudioPlan, Part, Plan, Rung, VideoPlan
@@ -26,9 +26,12 @@ FRAMES_SINK: Final = "frames"
 FRAME_FORMAT: Final = "{n} {pts} {tb} {ptsi} {tbi}"
 _WATCH: Final = {"stats_enc_pre": SINK + FRAMES_SINK, "stats_enc_pre_fmt": FRAME_FORMAT}
 
-#: Threads of each codec: one in a chunk, of which every core has its own; more where a viewer
-#: waits or where nothing else of the film can run beside.
+#: Threads of each codec: one in a chunk, of which every core has its own; two in a film's last
+#: chunk, beside which cores fall idle; two in a head, whose decoder, scaler and encoders keep two
+#: cores busy by themselves; more where nothing else of the film can run beside.
 _CHUNK_THREADS: Final = 1
+_LAST_THREADS: Final = 2
+_HEAD_THREADS: Final = 2
 _LONE_THREADS: Final = 4
 
 #: Seconds a part may take: as many for each second that it is predicted to cost, and some more,
@@ -92,7 +95,7 @@ def video_command(
     begin = part.first if first is None else first
     count = None if part.count is None else part.first + part.count - begin
     most = count if count is not None else max(1, ceil(plan.longest * float(video.rate)) - begin)
-    threads = _LONE_THREADS if part.head or part.stream else _CHUNK_THREADS
+    threads = _threads(part)
     seek = None if part.stream else seek_time(video, begin, preroll)
     opened = ffmpeg.input(
         source, **input_options, **_reading(seek), threads=threads, reinit_filter=0
@@ -110,7 +113,8 @@ def video_command(
         for rung, stream in zip(rungs, pictures, strict=True)
     ]
     arguments = ffmpeg.get_args(ffmpeg.merge_outputs(*outputs))
-    return Command(tuple(arguments), video_deadline(plan, part, begin, preroll))
+    patience = video_deadline(plan, part, begin, preroll)
+    return Command(tuple(arguments), patience, _niceness(part))
 
 
 def audio_command(
@@ -135,7 +139,8 @@ def audio_command(
     end = plan.longest if part.count is None else None
     sound = _on_clock(opened[str(audio.stream)], audio, cut.shift, end)
     output = ffmpeg.output(sound, SINK + audio.name, **_WATCH, **_audio_output(audio, frames))
-    return Command(_of_one_kind(ffmpeg.get_args(output), audio), deadline(part))
+    arguments = _of_one_kind(ffmpeg.get_args(output), audio)
+    return Command(arguments, deadline(part), _niceness(part))
 
 
 def look_command(
@@ -156,7 +161,8 @@ def look_command(
     listed = {"c:v": "wrapped_avframe", "fps_mode": "passthrough", "enc_time_base": "demux"}
     output = ffmpeg.output(opened[str(video.stream)], "-", **listed, **limit, f="null")
     arguments = ("-v", "repeat+info", "-debug_ts", *ffmpeg.get_args(output))
-    return Command(arguments, video_deadline(plan, part, part.first, preroll))
+    patience = video_deadline(plan, part, part.first, preroll)
+    return Command(arguments, patience, _niceness(part))
 
 
 def deadline(part: Part) -> float:
@@ -190,6 +196,18 @@ def seek_time(video: VideoPlan, first: int, preroll: float | None = None) -> flo
         return None
     begin = float(first / video.rate) - early
     return float(video.zero) + begin if begin > 0 else None
+
+
+def _threads(part: Part) -> int:
+    if part.head:
+        return _HEAD_THREADS
+    if part.stream:
+        return _LONE_THREADS
+    return _LAST_THREADS if part.count is None else _CHUNK_THREADS
+
+
+def _niceness(part: Part) -> int:
+    return 0 if part.head else BACKGROUND
 
 
 def _video(plan: Plan) -> VideoPlan:

@@ -12,6 +12,11 @@ from transcoder.profile import RungProfile, VideoProfile
 #: Frames a second from which a rung gets half as much again.
 _FAST: Final = 31
 
+#: How much taller than its highest rung a source is at least that gets one of its own size, and
+#: the share of that size from which on that rung is left out.
+_NEAR: Final = Fraction(11, 10)
+_APART: Final = Fraction(4, 5)
+
 #: ITU-T H.264, table A-1: level, macroblocks a second, macroblocks of a frame, and kbit/s of
 #: High Profile (1.25 times the table's). The largest side is sqrt(8 × macroblocks), A.3.1.
 _LEVELS: Final = (
@@ -41,14 +46,22 @@ def ladder(profile: VideoProfile, width: int, height: int, rate: Fraction) -> tu
     """Rungs of a film displayed at ``width`` × ``height``, largest first; never larger than it.
 
     Sizes are even, as 4:2:0 wants them. A source lower than every rung gets one rung of its own
-    size, with the rates of the lowest.
+    size, with the rates of the lowest. Where the profile wants it (``own_size``), so does a source
+    that lies well above the highest rung it has lines for, with the rates of the rung above.
+    The first may be better than it is as one of many: nothing above it makes up for what it lacks.
     """
-    fitting = [rung for rung in profile.rungs if rung.height <= height]
+    ordered = sorted(profile.rungs, key=lambda rung: -rung.height)
+    fitting = [rung for rung in ordered if rung.height <= height]
+    own = max(height // 2 * 2, 2)
     if not fitting:
-        lowest = min(profile.rungs, key=lambda rung: rung.height)
-        fitting = [lowest.model_copy(update={"height": max(height // 2 * 2, 2)})]
-    ordered = sorted(fitting, key=lambda rung: -rung.height)
-    return tuple(_rung(rung, width, height, rate) for rung in ordered)
+        fitting = [ordered[-1].model_copy(update={"height": own})]
+    elif profile.own_size and len(fitting) < len(ordered) and own > fitting[0].height * _NEAR:
+        above = ordered[-len(fitting) - 1].model_copy(update={"height": own})
+        fitting = [above, *_apart(own, fitting)]
+    highest = fitting[0]
+    if highest.best_crf is not None:
+        fitting[0] = highest.model_copy(update={"crf": highest.best_crf})
+    return tuple(_rung(rung, width, height, rate) for rung in fitting)
 
 
 def level(width: int, height: int, rate: Fraction, maxrate: int) -> str:
@@ -60,6 +73,14 @@ def level(width: int, height: int, rate: Fraction, maxrate: int) -> str:
         if not (large or size * rate > most_speed or maxrate > most_kbits * 1000):
             return name
     return _LEVELS[-1][0]
+
+
+def _apart(own: int, below: list[RungProfile]) -> list[RungProfile]:
+    """Those to keep below a rung of ``own`` lines: two nearly alike are dear, and serve nobody.
+
+    The lowest stays, for poor connections.
+    """
+    return below if len(below) == 1 or below[0].height <= own * _APART else below[1:]
 
 
 def _rung(rung: RungProfile, width: int, height: int, rate: Fraction) -> Rung:

@@ -9,7 +9,7 @@ from typing import Final
 from transcoder.cost import audio_cost, video_cost
 from transcoder.plan import AAC_FRAME, PICTURES, AudioPlan, Lane, Part, PartKind, Rung, VideoPlan
 from transcoder.profile import VideoProfile
-from transcoder.timeline import Chunk, chunk_size, chunks
+from transcoder.timeline import Chunk, chunk_sizes, chunks
 
 #: Rungs of the first head: those a player begins with.
 _LOW: Final = 2
@@ -34,7 +34,7 @@ def video_parts(
     groups = _groups(video)
     pieces = _pieces(video, profile, cuttable=cuttable)
     heads = tuple(
-        _part(video, order, rungs, Chunk(0, video.gop if pieces else None), head=True)
+        _part(video, order, rungs, Chunk(0, video.gop if pieces else None), head=order == 0)
         for order, rungs in enumerate(groups)
     )
     numbers = count(len(heads))
@@ -93,10 +93,8 @@ def _groups(video: VideoPlan) -> tuple[tuple[Rung, ...], ...]:
 
 
 def _pieces(video: VideoPlan, profile: VideoProfile, *, cuttable: bool) -> tuple[Chunk, ...]:
-    frames = video.frames or 0
-    seconds = frames / float(video.rate)
-    early = video.preroll if cuttable else 0.0
-    return chunks(frames, video.gop, video.segment, chunk_size(profile, seconds, early))
+    sizes = chunk_sizes(profile, video.preroll if cuttable else 0.0)
+    return chunks(video.frames or 0, video.gop, video.segment, sizes)
 
 
 def _part(

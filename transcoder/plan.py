@@ -7,9 +7,12 @@ in AAC frames of 1024 samples.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from fractions import Fraction
-from typing import Final
+from functools import cached_property
+from itertools import takewhile
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +26,13 @@ class Frozen(BaseModel):
     """An immutable piece of a plan."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, but nothing that was worked out of the old fields is taken along."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
 
 
 class Rung(Frozen):
@@ -125,7 +135,7 @@ class Part(Frozen):
 
     id: str
     kind: PartKind
-    #: Whether a viewer is waiting for it: it runs in a head slot.
+    #: Whether a viewer is waiting for it: it runs in a head slot, and others stand back for it.
     head: bool = False
     #: The rungs or the audio track it makes.
     tracks: tuple[str, ...] = ()
@@ -143,6 +153,17 @@ class Lane(Frozen):
 
     tracks: tuple[str, ...]
     parts: tuple[str, ...]
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """Where in the lane each part is."""
+        return {part: place for place, part in enumerate(self.parts)}
+
+    @cached_property
+    def stem(self) -> str:
+        """What the ids of all its parts begin with."""
+        columns = zip(*self.parts, strict=False)
+        return "".join(column[0] for column in takewhile(lambda c: len(set(c)) == 1, columns))
 
 
 class Plan(Frozen):
@@ -167,7 +188,21 @@ class Plan(Frozen):
 
     def part(self, part_id: str) -> Part:
         """The part of that id. Raises :class:`KeyError` where there is none."""
-        for part in self.parts:
-            if part.id == part_id:
-                return part
-        raise KeyError(part_id)
+        return self.parts[self.places[part_id]]
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """Where among the parts each is."""
+        return {part.id: place for place, part in enumerate(self.parts)}
+
+    @cached_property
+    def rows(self) -> tuple[Lane, ...]:
+        """The lanes, and one of its own for every part that fills no playlist."""
+        placed = {part for lane in self.lanes for part in lane.parts}
+        alone = tuple(Lane(tracks=(), parts=(p.id,)) for p in self.parts if p.id not in placed)
+        return self.lanes + alone
+
+    @cached_property
+    def streams(self) -> frozenset[str]:
+        """The parts that commit more than one receipt."""
+        return frozenset(part.id for part in self.parts if part.stream)

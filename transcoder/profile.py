@@ -47,6 +47,8 @@ class RungProfile(_Table):
 
     height: int = Field(ge=2, le=8640, multiple_of=2)
     crf: float = Field(ge=0, le=51)
+    #: The same where it is the highest rung that a film gets; ``crf`` where that is not said.
+    best_crf: float | None = Field(default=None, ge=0, le=51)
     maxrate: _Positive
     bufsize: _Positive
 
@@ -58,8 +60,10 @@ class VideoProfile(_Table):
     max_rate: int = Field(default=60, ge=10, le=240)
     gop: _Seconds = 2.0
     segment: _Seconds = 6.0
-    chunk_shortest: _Seconds = 12.0
+    chunk_shortest: _Seconds = 6.0
     chunk_longest: _Seconds = 30.0
+    #: Whether a source well between two rungs gets a rung of its own size on top.
+    own_size: bool = False
     rungs: tuple[RungProfile, ...] = Field(min_length=1, max_length=12)
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from math import ceil, floor
 from typing import Final
 
@@ -27,6 +28,9 @@ _KEPT: Final = (1, 2, 1001)
 
 #: A 33-bit clock of 90 kHz (ISO/IEC 13818-1, 2.4.3.7) starts again after so many seconds.
 _WRAP: Final = 2**33 / 90_000
+
+#: Of what is left to do, a chunk is one of so many parts at the most.
+_SHARE: Final = 4
 
 #: ffmpeg's names of containers that are none.
 _BARE: Final = frozenset(
@@ -50,6 +54,14 @@ class Chunk:
 
     first: int
     count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Segments of the shortest and of the longest chunk."""
+
+    shortest: int
+    longest: int
 
 
 def output_rate(stream: VideoStream, timing: Timing | None, fastest: int) -> Rate:
@@ -114,8 +126,8 @@ def preroll(probe: Probe, rate: Fraction) -> float:
     return 1.5 * (longest if longest is not None else 10.0) + reordered
 
 
-def chunks(frames: int, gop: int, segment: int, size: int) -> tuple[Chunk, ...]:
-    """What follows the first group, in pieces of about ``size`` segments that differ by one.
+def chunks(frames: int, gop: int, segment: int, sizes: Sizes) -> tuple[Chunk, ...]:
+    """What follows the first group, in pieces of whole segments.
 
     The last is open-ended and never shorter than a group by prediction; there is none where the
     film hardly lasts longer than its first group.
@@ -124,19 +136,37 @@ def chunks(frames: int, gop: int, segment: int, size: int) -> tuple[Chunk, ...]:
     if rest < gop:
         return ()
     whole = max(1, rest // segment + (1 if rest % segment >= gop else 0))
-    pieces = ceil(whole / size)
-    starts = [gop + segment * (whole * piece // pieces) for piece in range(pieces)]
+    *starts, _ = accumulate(lengths(whole, sizes), initial=0)
     ends: list[int | None] = [*starts[1:], None]
     return tuple(
-        Chunk(first, None if end is None else end - first)
+        Chunk(gop + segment * first, None if end is None else segment * (end - first))
         for first, end in zip(starts, ends, strict=True)
     )
 
 
-def chunk_size(profile: VideoProfile, seconds: float, preroll: float) -> int:
-    """Segments of a chunk: more in longer films, and where opening the source costs more."""
-    wanted = min(max(seconds / 8, profile.chunk_shortest), profile.chunk_longest)
-    return max(1, round(max(wanted, 3 * preroll) / profile.segment))
+def lengths(whole: int, sizes: Sizes) -> tuple[int, ...]:
+    """``whole`` segments, in pieces of so many: short ones first, long ones, short ones last.
+
+    A viewer who has seen the head waits for the first pieces. No piece is longer than a quarter of
+    what is left, so that no slot idles for long at the end, though some scenes cost twice what
+    others do: guided self-scheduling, decided beforehand, as a plan has to be the same whoever
+    carries it out.
+    """
+    made: list[int] = []
+    rest = whole
+    while rest:
+        wanted = min(sizes.shortest + len(made), sizes.longest, ceil(rest / _SHARE))
+        length = min(max(wanted, sizes.shortest), rest)
+        made.append(rest if rest - length < sizes.shortest else length)
+        rest -= made[-1]
+    return tuple(made)
+
+
+def chunk_sizes(profile: VideoProfile, preroll: float) -> Sizes:
+    """As the profile has it, and longer where opening the source costs more."""
+    shortest = max(1, round(max(profile.chunk_shortest, preroll) / profile.segment))
+    longest = round(max(profile.chunk_longest, 3 * preroll) / profile.segment)
+    return Sizes(shortest, max(longest, shortest))
 
 
 def frames_in(seconds: float, rate: Fraction) -> int:

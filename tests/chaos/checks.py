@@ -39,7 +39,7 @@ RECOVERY: Final = 60.0
 TRACES: Final = 75.0
 
 #: What a running farm keeps in its data directory.
-DATA: Final = frozenset({"farm.json", "seaweedfs", "valkey"})
+DATA: Final = frozenset({"cache", "farm.json", "seaweedfs", "valkey"})
 
 
 def assert_flawless(farm: Farm, tools: Tools, clip: Clip, video: Video) -> None:
@@ -186,8 +186,8 @@ def encoders(worker: WorkerInfo) -> list[psutil.Process]:
 
 
 def is_chunk(farm: Farm, ref: PartRef) -> bool:
-    """Whether the part is a piece of the picture other than the film's head."""
-    return ref.part.startswith("v") and not farm.plan(ref.video_id).part(ref.part).head
+    """Whether the part is a piece of the picture other than the film's first moments."""
+    return ref.part.startswith("v") and farm.plan(ref.video_id).part(ref.part).first > 0
 
 
 def expire_uploads(farm: Farm) -> list[str]:

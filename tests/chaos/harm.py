@@ -181,7 +181,7 @@ def _cut_sources(rig: Rig, dice: Dice) -> str | None:
     """The next readers of a source get half of what they ask for."""
     times = dice.randint(1, 4)
     options = {"operation": "GetObject", "key": "/source$", "times": times}
-    with rig.proxy.failing(CUT, match=lambda request: request.by_ffmpeg, **options) as rule:
+    with rig.proxy.failing(CUT, match=lambda request: request.for_ffmpeg, **options) as rule:
         give_up = time.monotonic() + dice.seconds(10.0, 10.0)
         while rule.done < times and time.monotonic() < give_up:
             time.sleep(0.05)

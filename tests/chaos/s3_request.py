@@ -39,9 +39,9 @@ class Request:
         return self.method in ("PUT", "POST", "DELETE")
 
     @property
-    def by_ffmpeg(self) -> bool:
-        """Whether ffmpeg or ffprobe asks, by a presigned URL."""
-        return self.headers.get("user-agent", "").startswith("Lavf/")
+    def for_ffmpeg(self) -> bool:
+        """Whether a source is read for ffmpeg: with nothing else its version is named."""
+        return self.operation == "GetObject" and "if-match" in self.headers
 
 
 _OPERATIONS: Final[Mapping[tuple[str, bool], tuple[tuple[str | None, str], ...]]] = {

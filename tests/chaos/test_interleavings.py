@@ -119,10 +119,16 @@ class Life:
                 sound.retry()
 
 
+@pytest.mark.parametrize("few", [64, 0], ids=["short", "as if long"])
 @pytest.mark.parametrize(
     "examples", [5, pytest.param(300, marks=[pytest.mark.long, pytest.mark.timeout(1200)])]
 )
-def test_every_life_comes_to_its_end(archive: Archive, examples: int) -> None:
+def test_every_life_comes_to_its_end(
+    archive: Archive, examples: int, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short video is looked at as thoroughly as can be; a long one is not, most of the time."""
+    monkeypatch.setattr("pipeline.advance._FEW", few)
+
     @settings(
         max_examples=examples,
         deadline=None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
+from functools import cache
 from itertools import chain
 from secrets import token_hex
 from types import SimpleNamespace
@@ -30,6 +31,7 @@ from pipeline.advance import Advancer
 from pipeline.bench import Bench, PlanShelf
 from pipeline.keeper import Keeper
 from pipeline.runner import Runner
+from pipeline.source import SourceReader
 from pipeline.sweeper import Sweeper
 from pipeline.work import Workshop
 from storage import layout
@@ -58,6 +60,12 @@ TIMINGS: Final = Timings(sent_grace=0.0, inbox_every=0.0, resume_after=0.0)
 
 #: More sweeps than any scenario needs to come to its end.
 ROUNDS: Final = 12
+
+
+@cache
+def sources(store: ObjectStore) -> SourceReader:
+    """One reader for all scenarios: it listens for as long as this process lives."""
+    return SourceReader(store)
 
 
 class Upload:
@@ -94,7 +102,7 @@ class Process:
         self.bench = Bench(
             store=store, catalog=self.catalog, board=self.board, sender=sender,
             tools=world.studio.tools, profile=PROFILE, limits=PlanLimits(), host="h",
-            ca_file=None, plans=PlanShelf(store),
+            plans=PlanShelf(store), sources=sources(world.store),
         )  # fmt: skip
         self.advancer = Advancer(self.bench)
         self.keeper = Keeper(self.board, self.broker, lambda: None)

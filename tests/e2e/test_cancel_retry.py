@@ -144,13 +144,13 @@ def run_of(found: dict[tuple[str, int], Receipt], name: tuple[str, int]) -> str 
 
 
 def chunks(farm: Farm, video_id: str) -> list[str]:
-    """Parts of the picture with a receipt, but the heads."""
+    """Parts of the picture with a receipt, but those of the first moments."""
     try:
-        heads = {part.id for part in farm.plan(video_id).parts if part.head}
+        begin = {part.id for part in farm.plan(video_id).parts if part.first == 0}
     except NotFoundError:
         return []
     names = {part for part, _ in receipts(farm, video_id, 1)}
-    return [name for name in names - heads if name.startswith("v")]
+    return [name for name in names - begin if name.startswith("v")]
 
 
 def encoders(farm: Farm) -> list[psutil.Process]:

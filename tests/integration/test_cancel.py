@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -272,7 +273,8 @@ def test_a_look_at_a_source_that_does_not_answer_ends_when_it_is_told_to(
     with serve(film.parent) as server, ThreadPoolExecutor(1) as pool:
         behaviour = server.behaviour
         behaviour.hang_at = round(hang_at * film.stat().st_size)
-        monkeypatch.setattr(farm.bench.store, "presign", lambda *_: server.url(film.name))
+        lent = nullcontext(server.url(film.name))
+        monkeypatch.setattr(farm.bench.sources, "lend", lambda _: lent)
         outcome = pool.submit(Workshop(farm.bench, Advancer(farm.bench)), run)
         eventually(lambda: any(begin >= behaviour.hang_at for begin in begins(behaviour.requests)))
         time.sleep(1.0)  # whatever looks elsewhere has done so

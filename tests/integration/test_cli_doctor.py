@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 from pathlib import Path
 
-import certifi
 import pytest
 import redis
 
@@ -75,17 +73,6 @@ def test_workers_are_not_started_with_a_script(tools: Tools, tmp_path: Path, nam
     script.chmod(0o755)
     with pytest.raises(SettingsError, match=f"{name} has to be the program itself"):
         run_workers(load(**{"data_dir": tmp_path, name: script}), None, Display(as_json=False))
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root reads what others may not")
-def test_certificates_that_root_alone_can_read(settings: Settings, tmp_path: Path) -> None:
-    folder = tmp_path / "home"
-    folder.mkdir(0o700)
-    (folder / "ca.pem").write_bytes(Path(certifi.where()).read_bytes())
-    told = load(**{**settings.model_dump(), "s3_ca_file": folder / "ca.pem"})
-    assert statuses(told)["ca file"] == "ok"
-    os.chown(folder, 65534, 65534)
-    assert statuses(told)["ca file"] == "fail"
 
 
 def test_the_log_tells_once_which_boxes_are_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from media.probe import probe
 from media.probed import Probe
 from pipeline.bench import Bench, PlanShelf
 from pipeline.inspect import examine
+from pipeline.source import SourceReader
 from storage import layout
 from storage.objects import ObjectStore, connect
 from tests.chaos.s3_proxy import CUT, DROPPED, INTERNAL, SLOW_DOWN, Fault, S3Proxy
@@ -180,8 +181,8 @@ def bench(
     yield Bench(
         store=store, catalog=Catalog(store), board=board,
         sender=Sender(FarmBroker(redis_client, namespace), board), tools=tools,
-        profile=load_profile(None), limits=PlanLimits(), host="h", ca_file=None,
-        plans=PlanShelf(store),
+        profile=load_profile(None), limits=PlanLimits(), host="h",
+        plans=PlanShelf(store), sources=SourceReader(store),
     )  # fmt: skip
     store.close()
 

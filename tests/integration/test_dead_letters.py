@@ -38,6 +38,7 @@ from pipeline.bench import Bench, PlanShelf
 from pipeline.fail import fail
 from pipeline.letters import dead_letter
 from pipeline.runs import Done, Outcome, Retry, Run
+from pipeline.source import SourceReader
 from pipeline.work import Workshop
 from storage import layout
 from storage.errors import DeniedError, StorageError, UnavailableError
@@ -230,8 +231,8 @@ def room(
     bench = Bench(
         store=object_store, catalog=catalog, board=board,
         sender=Sender(FarmBroker(board.client, board.keys.namespace), board), tools=tools,
-        profile=load_profile(None), limits=PlanLimits(), host="here", ca_file=None,
-        plans=PlanShelf(object_store),
+        profile=load_profile(None), limits=PlanLimits(), host="here",
+        plans=PlanShelf(object_store), sources=SourceReader(object_store),
     )  # fmt: skip
     return Room(bench, monkeypatch, accepted(catalog, object_store))
 

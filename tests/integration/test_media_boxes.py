@@ -21,7 +21,7 @@ import pytest
 
 from media import landlock
 from media.binaries import Tools
-from media.boxes import boxes, check_program, check_readable
+from media.boxes import boxes, check_program
 from media.command import Command
 from media.errors import FfmpegFailedError, NotStartedError, RunError
 from media.execute import Job, execute
@@ -381,12 +381,18 @@ def test_what_root_reads_by_its_rights_is_not_read(tools: Tools, tmp_path: Path)
     file = tmp_path / "private" / "authorities.pem"
     file.parent.mkdir()
     file.write_text("certificates")
-    check_readable(tools.ffmpeg, file)
+    read(tools.ffmpeg, file)
     file.parent.chmod(0o700)
     os.chown(file.parent, 65534, 65534)
     assert file.read_text() == "certificates"
     with pytest.raises(FfmpegFailedError, match="Permission denied"):
-        check_readable(tools.ffmpeg, file)
+        read(tools.ffmpeg, file)
+
+
+def read(ffmpeg: Path, file: Path) -> None:
+    copied = ("-map", "0", "-c", "copy", "-f", "null", "-")
+    arguments = ("-v", "error", "-nostdin", "-f", "data", "-i", str(file), *copied)
+    execute(Job(program=ffmpeg, arguments=arguments, sinks={}, deadline=20.0))
 
 
 @pytest.fixture(scope="module")

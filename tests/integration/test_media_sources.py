@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,10 +42,10 @@ def server(films: Path) -> Iterator[RangeServer]:
         yield running
 
 
-def copy(tools: Tools, url: str, ca_file: Path | None = None, **limits: float) -> Finished:
+def copy(tools: Tools, url: str, **limits: float) -> Finished:
     """Read the whole source."""
     read_timeout = limits.pop("read_timeout", 15.0)
-    options = input_options(url, ca_file=ca_file, read_timeout=read_timeout)
+    options = input_options(url, read_timeout=read_timeout)
     arguments = (*options, "-i", url, "-c", "copy", "-f", "framecrc", "sink:frames")
     return run(tools, Command(arguments, 25.0), sinks={"frames": len}, **limits)
 
@@ -186,38 +184,3 @@ def test_no_playlist_in_disguise(tools: Tools, films: Path, tmp_path: Path, disg
             with pytest.raises(FfmpegFailedError):
                 copy(tools, server.url(name))
         assert other.behaviour.requests == []
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl on PATH to make a certificate with")
-    folder = tmp_path_factory.mktemp("authority")
-    certificate, key = folder / "ca.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
-
-
-def test_https(tools: Tools, films: Path, authority: tuple[Path, Path]) -> None:
-    with serve(films, authority) as server:
-        assert copy(tools, server.url("film.mp4"), ca_file=authority[0]).exit_code == 0
-        assert probe(tools, server.url("film.mp4"), ca_file=authority[0]).container == "mov"
-
-
-def test_https_of_an_unknown_authority(
-    tools: Tools, films: Path, authority: tuple[Path, Path]
-) -> None:
-    with serve(films, authority) as server:
-        for attempt in (copy, probe):
-            with pytest.raises(SourceUnreadableError):
-                attempt(tools, server.url("film.mp4"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -18,14 +19,16 @@ from jobs.send import Sender
 from jobs.states import State
 from media.binaries import find_tools
 from media.probed import Probe
+from pipeline import publish
 from pipeline.bench import Bench, PlanShelf
 from pipeline.errors import PermanentError
 from pipeline.playlists import MASTER
 from pipeline.publish import Publisher, Standing
+from pipeline.source import SourceReader
 from storage import layout
 from storage.documents import create_document, load_document
 from storage.errors import NotFoundError
-from storage.objects import ObjectStore
+from storage.objects import ObjectInfo, ObjectStore
 from transcoder.plan import AudioPlan, Lane, Part, PartKind, Plan, Rung, VideoPlan
 from transcoder.planner import PlanLimits
 from transcoder.profile import load_profile
@@ -144,8 +147,8 @@ def farm(object_store: ObjectStore, redis_client: redis.Redis, namespace: str, p
     bench = Bench(
         store=object_store, catalog=Catalog(object_store), board=board,
         sender=Sender(FarmBroker(redis_client, namespace), board), tools=find_tools(),
-        profile=load_profile(None), limits=PlanLimits(), host="h", ca_file=None,
-        plans=PlanShelf(object_store),
+        profile=load_profile(None), limits=PlanLimits(), host="h",
+        plans=PlanShelf(object_store), sources=SourceReader(object_store),
     )  # fmt: skip
     return Farm(bench, plan)
 
@@ -206,7 +209,11 @@ def test_publishing_again_after_the_mark_was_lost_names_nothing_twice(farm: Farm
     assert farm.text("1/180p.m3u8") == text
 
 
-def test_checkpoints_of_a_stream_part_are_published_as_they_come(farm: Farm) -> None:
+@pytest.mark.parametrize("short", [64, 0], ids=["listed at once", "lane by lane"])
+def test_checkpoints_of_a_stream_part_are_published_as_they_come(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch, short: int
+) -> None:
+    monkeypatch.setattr(publish, "_SHORT", short)
     farm.receive("a0-head")
     farm.receive("a0-rest", checkpoint=0, last=False)
     standing = farm.publish()
@@ -218,7 +225,17 @@ def test_checkpoints_of_a_stream_part_are_published_as_they_come(farm: Farm) -> 
     assert len(farm.playlist("audio-0")) == 3
 
 
-def test_playlists_are_not_written_more_often_than_players_ask(farm: Farm) -> None:
+def test_who_watches_the_head_gets_what_follows_at_once(farm: Farm) -> None:
+    for count, part in enumerate(("v00000", "v00002", "v00003"), 1):
+        farm.receive(part)
+        farm.publish(later=0)
+        assert len(farm.playlist("180p")) == count
+
+
+def test_playlists_are_not_written_more_often_than_players_ask(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "_OPENING", 1)
     farm.receive("v00000")
     farm.publish()
     farm.receive("v00002")
@@ -236,6 +253,23 @@ def test_the_last_part_of_a_lane_does_not_wait(farm: Farm) -> None:
     farm.receive("v00004")
     assert farm.publish(later=0).complete
     assert len(farm.playlist("360p")) == 4
+
+
+def test_the_receipts_of_a_short_film_are_listed_once(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+    listing = ObjectStore.list
+
+    def told(store: ObjectStore, prefix: str, **options: Any) -> Iterator[ObjectInfo]:
+        listed.append(prefix)
+        return listing(store, prefix, **options)
+
+    monkeypatch.setattr(ObjectStore, "list", told)
+    for count in (1, 2):
+        farm.receive("v00000" if count == 1 else "a0-head")
+        farm.publish()
+        assert listed == [layout.receipts(farm.id, 1)] * count
 
 
 def test_another_init_segment_is_an_error_for_a_person(farm: Farm) -> None:

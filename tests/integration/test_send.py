@@ -68,6 +68,25 @@ def test_sending_rings_the_doorbell(broker: FarmBroker, board: Board) -> None:
     assert message["data"] == b"cpu.normal"
 
 
+def test_the_doorbell_is_not_rung_for_a_part_that_waits_behind_others(
+    broker: FarmBroker, board: Board
+) -> None:
+    """It would wake every worker of the farm, all of which are busy."""
+    channel = board.keys.doorbell
+    with board.client.pubsub(ignore_subscribe_messages=True) as subscription:
+        subscription.subscribe(channel)
+        subscription.get_message(timeout=5.0)
+        for number in range(20):
+            send(broker, board, f"v{number:05}")
+        board.client.publish(channel, "the end")
+        heard: list[bytes] = []
+        deadline = time.monotonic() + 5.0
+        while heard[-1:] != [b"the end"] and time.monotonic() < deadline:
+            message = subscription.get_message(timeout=1.0)
+            heard += [message["data"]] if message else []
+    assert heard == [b"cpu.normal"] * 8 + [b"the end"]
+
+
 def test_a_queue_that_does_not_take_the_message_leaves_no_mark(
     board: Board, namespace: str
 ) -> None:

@@ -79,7 +79,7 @@ def nothing_left() -> Iterator[None]:
     yield
     assert offspring() == []
     assert [t.name for t in threading.enumerate() if t.name.startswith("sink-")] == []
-    assert descriptors() == before
+    assert descriptors() <= before, "what other tests left open may be closed meanwhile"
 
 
 def offspring() -> list[psutil.Process]:
@@ -190,7 +190,8 @@ def test_either_is_worth_another_try_and_says_what_to_do(kind: type[RunError]) -
 def boxless(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a system whose kernel lets a media process start others."""
     launch = (
-        "import json, os, sys; os.write(json.loads(sys.argv[1])['started'], b'+');"
+        "import marshal, os, sys;"
+        "os.write(marshal.loads(bytes.fromhex(sys.argv[1]))['started'], b'+');"
         "os.execv(sys.argv[2], sys.argv[2:])"
     )
     monkeypatch.setattr(spawn, "_LAUNCH", launch)

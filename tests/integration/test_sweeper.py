@@ -123,6 +123,24 @@ def test_the_inbox_is_read_at_election_and_then_now_and_again(yard: Yard) -> Non
     assert yard.ticked() == [VIDEO, VIDEO]
 
 
+def test_a_long_inbox_takes_no_more_than_a_tenth_of_the_time(yard: Yard) -> None:
+    yard.settle()
+    yard.inbox = [VIDEO]
+    slow = yard.waiting
+
+    def slowly() -> list[str]:
+        yard.clock.now += 20.0
+        return slow()
+
+    yard.sweeper._waiting = slowly
+    yard.clock.now += TIMINGS.inbox_every
+    assert yard.ticked() == [VIDEO]
+    yard.clock.now += 9 * 20.0 - 1
+    assert yard.ticked() == [VIDEO]
+    yard.clock.now += 2
+    assert yard.ticked() == [VIDEO, VIDEO]
+
+
 def test_a_video_that_is_moving_is_left_alone(yard: Yard) -> None:
     yard.settle()
     yard.inbox = [VIDEO, "another"]

@@ -65,7 +65,7 @@ def test_a_worker_says_what_it_does_and_that_it_is_gone(farm: Farm) -> None:
     worker = farm.worker()
     ref = farm.send("long")
     eventually(lambda: [w.part for w in list_workers(farm.client, farm.namespace)] == [str(ref)])
-    assert farm.board.progress(VIDEO) == {"1/long": 1.0}
+    eventually(lambda: farm.board.progress(VIDEO) == {"1/long": 1.0})
     [info] = list_workers(farm.client, farm.namespace)
     assert (info.pid, info.pools) == (worker.pid, (Pool.HEAD, Pool.CPU))
     worker.send_signal(signal.SIGTERM)
@@ -326,7 +326,7 @@ def test_an_acknowledgement_without_an_answer_is_repeated(
 ) -> None:
     losing.lose = None
     gate = Gate(losing, ("cpu.normal",), fetch_every=0.01)
-    consumer = gate.consumer("cpu.normal", 10)
+    consumer = gate.consumer("cpu.normal")
     farm.send("quick")
     message = gate.next()
     assert message is not None
@@ -353,3 +353,26 @@ def test_work_starts_within_milliseconds(farm: Farm) -> None:
     median = statistics.median(latencies)
     print(f"from enqueue to start: median {median * 1000:.1f} ms, worst {max(latencies):.3f} s")
     assert median < 0.1, "slower than the doorbell; this is what polling takes"
+
+
+def test_no_ring_of_the_doorbell_is_lost(farm: Farm) -> None:
+    """What only a look of its own could find comes after a minute: every start is the bell's."""
+    farm.timings = Timings(fetch_every=60.0)
+    farm.worker()
+    for number in range(10):
+        part = f"quick{number}"
+        farm.send(part)
+        eventually(lambda part=part: farm.seen("end", part))
+
+
+def test_an_idle_worker_asks_redis_for_little(farm: Farm) -> None:
+    """One command for all its queues at each look, however many these are."""
+    farm.timings = Timings(fetch_every=0.1, renew_every=60.0)
+    farm.worker()
+    looks, counts = _calls(farm, "exists"), _calls(farm, "llen")
+    eventually(lambda: _calls(farm, "exists") >= looks + 10)
+    assert _calls(farm, "llen") == counts
+
+
+def _calls(farm: Farm, command: str) -> int:
+    return int(farm.client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])

@@ -28,6 +28,7 @@ from jobs.states import State
 from media.binaries import Tools
 from pipeline.advance import Advancer
 from pipeline.bench import Bench, PlanShelf
+from pipeline.source import SourceReader
 from pipeline.sweeper import Sweeper
 from storage import layout
 from storage.client import client as s3_client
@@ -127,8 +128,8 @@ class Room:
             profile=load_profile(None),
             limits=PlanLimits(43_200.0, 8192 * 4352),
             host="here",
-            ca_file=None,
             plans=PlanShelf(self.store),
+            sources=SourceReader(self.store),
         )
 
     def candidate(

@@ -126,7 +126,15 @@ def test_the_head_scales_straight_to_its_own_rungs_from_the_start() -> None:
     assert "-ss" not in command.arguments
     assert "[s4]scale=320:180:" in graph(command)
     assert "split" not in graph(command)
-    assert after(command, "-threads") == "4"
+    assert after(command, "-threads") == "2"
+
+
+def test_only_a_head_asks_for_the_processor_like_any_other() -> None:
+    pictures = [video_command(plan(), part, URL, input_options=SAFE) for part in (HEAD, CHUNK)]
+    assert [command.niceness for command in pictures] == [0, 15]
+    sound = [audio_command(plan(), p, URL, input_options=SAFE) for p in (SOUND_HEAD, SOUND_REST)]
+    assert [command.niceness for command in sound] == [0, 15]
+    assert look_command(plan(), CHUNK, URL, input_options=SAFE, preroll=2.0).niceness == 15
 
 
 def test_the_last_chunk_ends_with_the_film() -> None:

@@ -71,22 +71,24 @@ def test_a_minute_of_film_in_working_order() -> None:
         ("a0-head", 0, 93),
         ("v00001", 0, 50),
         ("a0-rest", 93, None),
-        ("v00002", 50, 300),
-        ("v00003", 350, 300),
-        ("v00004", 650, 300),
-        ("v00005", 950, 300),
-        ("v00006", 1250, None),
+        ("v00002", 50, 150),
+        ("v00003", 200, 300),
+        ("v00004", 500, 300),
+        ("v00005", 800, 300),
+        ("v00006", 1100, 150),
+        ("v00007", 1250, 150),
+        ("v00008", 1400, None),
         ("pictures", 0, None),
     ]
     assert [lane.tracks for lane in plan.lanes] == [
-        ("480p", "360p"),
-        ("1080p", "720p"),
+        ("360p", "240p"),
+        ("1080p", "720p", "480p"),
         ("audio-0",),
     ]
-    assert plan.lanes[0].parts == ("v00000", *(f"v{n:05}" for n in range(2, 7)))
-    assert plan.lanes[1].parts == ("v00001", *(f"v{n:05}" for n in range(2, 7)))
+    assert plan.lanes[0].parts == ("v00000", *(f"v{n:05}" for n in range(2, 9)))
+    assert plan.lanes[1].parts == ("v00001", *(f"v{n:05}" for n in range(2, 9)))
     assert plan.lanes[2].parts == ("a0-head", "a0-rest")
-    assert [part.id for part in plan.parts if part.head] == ["v00000", "a0-head", "v00001"]
+    assert [part.id for part in plan.parts if part.head] == ["v00000", "a0-head"]
     assert [part.id for part in plan.parts if part.stream] == ["a0-rest"]
     assert plan.target_duration == 6
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
@@ -107,7 +109,7 @@ def test_without_a_length_everything_is_a_stream_from_the_start() -> None:
     assert shape(plan) == [("a0-rest", 0, None), ("v00000", 0, None), ("pictures", 0, None)]
     assert plan.parts[0].stream
     assert plan.parts[1].stream
-    assert plan.lanes[0].tracks == ("1080p", "720p", "480p", "360p")
+    assert plan.lanes[0].tracks == ("1080p", "720p", "480p", "360p", "240p")
 
 
 def test_without_a_usable_seek_the_heads_come_first_and_then_one_stream() -> None:

@@ -23,7 +23,7 @@ bufsize = 4_000_000
 def test_the_default_has_the_ladder_that_is_promised() -> None:
     profile = load_profile()
     assert profile.name == "default"
-    assert [rung.height for rung in profile.video.rungs] == [2160, 1440, 1080, 720, 480, 360]
+    assert [rung.height for rung in profile.video.rungs] == [2160, 1440, 1080, 720, 480, 360, 240]
     assert (profile.video.gop, profile.video.segment, profile.video.gops) == (2.0, 6.0, 3)
     assert (profile.audio.stereo, profile.audio.mono) == (128_000, 64_000)
 
@@ -34,6 +34,7 @@ def test_a_file_of_ones_own_takes_defaults_for_what_it_leaves_out(tmp_path: Path
     profile = load_profile(path)
     assert (profile.name, profile.video.preset, profile.video.max_rate) == ("mine", "fast", 60)
     assert profile.video.rungs[0].crf == 21.5
+    assert (profile.video.rungs[0].best_crf, profile.video.own_size) == (None, False)
 
 
 @pytest.mark.parametrize(

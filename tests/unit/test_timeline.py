@@ -13,9 +13,11 @@ from media.probed import Probe, Timing, VideoStream
 from transcoder.profile import load_profile
 from transcoder.timeline import (
     Chunk,
-    chunk_size,
+    Sizes,
+    chunk_sizes,
     chunks,
     is_cuttable,
+    lengths,
     output_rate,
     predicted_seconds,
     preroll,
@@ -138,19 +140,28 @@ def test_the_shorter_of_two_lengths_counts_and_a_guess_does_not() -> None:
     assert predicted_seconds(probe(estimated=True), stream(), Fraction(0)) is None
 
 
-def test_chunks_are_balanced_on_the_grid() -> None:
-    made = chunks(1603, 50, 150, 2)
-    assert [chunk.first for chunk in made] == [50, 200, 500, 800, 1100, 1400]
-    assert [chunk.count for chunk in made] == [150, 300, 300, 300, 300, None]
-    assert chunks(99, 50, 150, 2) == ()
-    assert chunks(100, 50, 150, 2) == (Chunk(50, None),)
+def test_chunks_are_short_where_somebody_waits_for_them() -> None:
+    made = chunks(1603, 50, 150, Sizes(1, 5))
+    assert [chunk.first for chunk in made] == [50, 200, 500, 800, 1100, 1250, 1400, 1550]
+    assert [chunk.count for chunk in made] == [150, 300, 300, 300, 150, 150, 150, None]
+    assert chunks(99, 50, 150, Sizes(1, 5)) == ()
+    assert chunks(100, 50, 150, Sizes(1, 5)) == (Chunk(50, None),)
+    assert lengths(40, Sizes(1, 5)) == (1, 2, 3, 4, 5, 5, 5, 4, 3, 2, 2, 1, 1, 1, 1)
+    assert lengths(11, Sizes(3, 4)) == (3, 3, 5)
 
 
 @settings(deadline=None)  # the machine may be busy
-@given(st.integers(1, 50_000), st.integers(5, 120), st.integers(1, 5), st.integers(1, 10))
-def test_chunks_tile_the_film(frames: int, gop: int, gops: int, size: int) -> None:
+@given(
+    st.integers(1, 50_000),
+    st.integers(5, 120),
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.integers(0, 10),
+)
+def test_chunks_tile_the_film(frames: int, gop: int, gops: int, shortest: int, more: int) -> None:
     segment = gop * gops
-    made = chunks(frames, gop, segment, size)
+    sizes = Sizes(shortest, shortest + more)
+    made = chunks(frames, gop, segment, sizes)
     if not made:
         assert frames < 2 * gop
         return
@@ -160,14 +171,22 @@ def test_chunks_tile_the_film(frames: int, gop: int, gops: int, size: int) -> No
     assert made[-1].count is None
     assert frames - made[-1].first >= gop
     counts = [chunk.count // segment for chunk in made[:-1] if chunk.count is not None]
-    assert all(1 <= count <= size for count in counts)
-    assert max(counts, default=1) - min(counts, default=1) <= 1
+    assert all(shortest <= count < sizes.longest + shortest for count in counts)
+
+
+@given(st.integers(1, 2000), st.integers(1, 10))
+def test_chunks_keep_two_slots_busy_to_the_end(whole: int, longest: int) -> None:
+    made = lengths(whole, Sizes(1, longest))
+    assert sum(made) == whole
+    free = [0, 0]
+    for length in made:
+        free[free.index(min(free))] += length
+    assert max(free) - min(free) <= 1
+    assert len(made) <= whole / longest + 3 * longest + 4
 
 
 @pytest.mark.parametrize(
-    ("seconds", "early", "size"), [(20, 0.7, 2), (7200, 0.7, 5), (160, 0.7, 3), (60, 10.0, 5)]
+    ("early", "sizes"), [(0.7, Sizes(1, 5)), (10.0, Sizes(2, 5)), (15, Sizes(2, 8))]
 )
-def test_chunks_grow_with_the_film_and_with_the_cost_of_a_seek(
-    seconds: float, early: float, size: int
-) -> None:
-    assert chunk_size(VIDEO, seconds, early) == size
+def test_chunks_grow_with_the_cost_of_a_seek(early: float, sizes: Sizes) -> None:
+    assert chunk_sizes(VIDEO, early) == sizes

@@ -1,0 +1,78 @@
+"""The heads of a new film are on their queue before anything is written about them."""
+
+from __future__ import annotations
+
+from threading import Event
+
+import pytest
+
+from jobs.ids import new_video_id
+from jobs.parts import INSPECT, PartRef, Priority
+from jobs.records import VideoRecord
+from jobs.send import QueueUnavailableError, Sender
+from jobs.states import State
+from media.probed import VideoStream
+from pipeline.inspect import inspect
+from storage import layout
+from storage.documents import create_document
+from tests.integration.test_publish import Farm, farm, plan
+from transcoder.plan import Plan
+
+__all__ = ["farm", "plan"]
+
+
+def planned(plan: Plan) -> Plan:
+    """The farm's plan as one that was made of a probe, with heads."""
+    pictures = VideoStream(index=0, codec="h264", width=640, height=360)
+    heads = {"v00000", "a0-head"}
+    parts = (part.model_copy(update={"head": part.id in heads}) for part in plan.parts)
+    probe = plan.probe.model_copy(update={"video": (pictures,)})
+    return plan.model_copy(update={"probe": probe, "parts": tuple(parts)})
+
+
+def waiting(farm: Farm) -> VideoRecord:
+    """A second video, accepted and planned."""
+    catalog, video_id = farm.bench.catalog, new_video_id()
+    record = VideoRecord(
+        id=video_id, state=State.QUEUED, size=1, created_at=farm.now, priority=Priority.HIGH
+    )
+    catalog.receive(video_id, 60)
+    catalog.accept(record)
+    for generation in (1, 2):
+        key = layout.plan(video_id, generation)
+        create_document(farm.bench.store, key, planned(farm.plan).model_dump(mode="json"))
+    return record
+
+
+def inspected(farm: Farm, record: VideoRecord) -> set[str]:
+    """The parts that are on their way once the record says what was found."""
+    generation = farm.bench.catalog.load(record.id).generation
+    inspect(farm.bench, PartRef(record.id, generation, INSPECT), Event())
+    assert farm.bench.catalog.load(record.id).state is State.PROCESSING
+    return set(farm.bench.board.parts_in_flight(record.id))
+
+
+def test_heads_are_sent_by_whoever_wrote_the_plan(farm: Farm) -> None:
+    record = waiting(farm)
+    assert inspected(farm, record) == {"1/v00000", "1/a0-head"}
+    queue = farm.bench.board.keys.queue("head.high")
+    assert farm.bench.board.client.llen(queue) == 2
+    inspect(farm.bench, PartRef(record.id, 1, INSPECT), Event())
+    assert farm.bench.board.client.llen(queue) == 2
+
+
+def test_a_retried_film_may_have_them_already(farm: Farm) -> None:
+    record = waiting(farm)
+    farm.bench.catalog.cancel(record.id)
+    farm.bench.catalog.retry(record.id)
+    assert inspected(farm, record) == set()
+
+
+def test_a_queue_that_takes_nothing_keeps_no_film_from_being_planned(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Sender, ref: PartRef, *others: object) -> bool:
+        raise QueueUnavailableError(ref, ConnectionError("away"))
+
+    monkeypatch.setattr(Sender, "send", refused)
+    assert inspected(farm, waiting(farm)) == set()
