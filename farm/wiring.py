@@ -64,15 +64,17 @@ def bench(settings: Settings, queue: Queue) -> Bench:
 
 
 def _cache(settings: Settings) -> BlockCache | None:
-    folder = settings.source_cache_dir or settings.data_dir / "cache"
+    # In a folder of its own, whatever else lies where people have room.
+    folder = (settings.source_cache_dir or settings.data_dir / "cache") / "blocks"
     limit = settings.source_cache
     limit = default_limit(folder) if limit is None else limit
     return BlockCache(folder, limit) if limit else None
 
 
 def workshop(settings: Settings, queue: Queue) -> Workshop:
-    """The handler of a worker's messages."""
+    """The handler of a worker's messages; it looks after the blocks on this host's disk, too."""
     tools = bench(settings, queue)
+    tools.sources.watch()
     return Workshop(tools, Advancer(tools))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import closing
 
 from farm import logging, wiring
 from farm.settings import load
@@ -18,15 +19,17 @@ def main(names: list[str]) -> int:
     logging.configure(settings.log_format, settings.log_level)
     pools = tuple(Pool(name) for name in names)
     queue = wiring.queue(settings)
-    return serve(
-        queue.broker,
-        queue.board,
-        pools,
-        wiring.workshop(settings, queue),
-        drain_timeout=settings.drain_timeout,
-        name=f"{socket.gethostname()}-{os.getpid()}",
-        supervised=True,
-    )
+    workshop = wiring.workshop(settings, queue)
+    with closing(workshop.bench.sources):
+        return serve(
+            queue.broker,
+            queue.board,
+            pools,
+            workshop,
+            drain_timeout=settings.drain_timeout,
+            name=f"{socket.gethostname()}-{os.getpid()}",
+            supervised=True,
+        )
 
 
 if __name__ == "__main__":

@@ -94,7 +94,8 @@ class Board:
 
     def unmark(self, ref: PartRef, message_id: str) -> None:
         """Take the mark of a message back that could not be sent."""
-        self._unmark([self.keys.parts(ref.video_id)], [field(ref), message_id])
+        keys = [self.keys.parts(ref.video_id), self.keys.cursor(ref.video_id)]
+        self._unmark(keys, [field(ref), message_id])
 
     def in_flight(self, video_ids: Sequence[str]) -> list[bool]:
         """For each video, whether any part of it is on its way."""
@@ -327,20 +328,35 @@ class Board:
             )
         )
 
-    def cursor(self, video_id: str, generation: int) -> Cursor | None:
-        """Up to where the parts have been sent; None where that is not known."""
+    def cursor(self, video_id: str, generation: int, queue: str) -> Cursor | None:
+        """Up to where the parts have been sent; None where that is not known.
+
+        ``queue`` is the one on which parts of the video wait.
+        """
         pipeline = self.client.pipeline(transaction=False)
         pipeline.get(self.keys.cursor(video_id))
         pipeline.hlen(self.keys.parts(video_id))
-        found, moving = pipeline.execute()
-        known, _, place = (found or b"").decode().partition("/")
-        return Cursor(int(place), moving) if known == str(generation) else None
+        pipeline.zcard(self.keys.leases)
+        pipeline.llen(self.keys.queue(queue))
+        found, moving, *load = pipeline.execute()
+        known, _, place = (found or b"0").decode().partition("/")
+        if known != str(generation) or place == "0":
+            return None
+        return Cursor(int(place), moving, sum(load))
+
+    def load(self, queue: str) -> int:
+        """How many parts, of all videos, are worked on, or wait on that queue."""
+        pipeline = self.client.pipeline(transaction=False)
+        pipeline.zcard(self.keys.leases)
+        pipeline.llen(self.keys.queue(queue))
+        return sum(pipeline.execute())
 
     def move_cursor(self, video_id: str, generation: int, place: int, *, seen: bool) -> None:
         """Say that all parts before that place in the plan have been sent or are done.
 
-        ``seen`` is whether the caller has looked at each that is not done. Else the cursor is
-        believed for no longer than it was, and not at all if it is gone.
+        ``seen`` is whether the caller looks at each that is not done, which it is to say before
+        it does, with place 0. Else the cursor is believed for no longer than it was, and not at
+        all if it is gone: a part may have been taken off the record meanwhile.
         """
         key, value = self.keys.cursor(video_id), f"{generation}/{place}"
         if seen:

@@ -36,10 +36,14 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Up to which place in the plan parts have been sent, and how many are on their way."""
+    """Up to which place in the plan parts have been sent, and how many are on their way.
+
+    ``load`` is how many parts of all videos are worked on, or wait on the queue asked about.
+    """
 
     place: int
     moving: int
+    load: int
 
 
 def field(ref: PartRef) -> str:

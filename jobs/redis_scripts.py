@@ -63,13 +63,15 @@ return set
 """
 )
 
-#: KEYS parts; ARGV field, message id. Removes the mark of that message, and nothing else.
+#: KEYS parts, cursor; ARGV field, message id. Removes the mark of that message, and of no other:
+#: behind a cursor the part would be missed.
 UNMARK: Final = (
     _ENTRY
     + """
 local entry = words(redis.call('HGET', KEYS[1], ARGV[1]))
 if entry[1] == 'sent' and entry[4] == ARGV[2] then
   redis.call('HDEL', KEYS[1], ARGV[1])
+  redis.call('DEL', KEYS[2])
 end
 """
 )

@@ -43,6 +43,11 @@ _LOG = logging.getLogger(__name__)
 _LOOK: Final = 0.25
 _MOMENT: Final = 0.001
 
+#: Share of a core below which a process that stands back for others has been kept from working,
+#: and how many times its deadline it may take then.
+_STARVED: Final = 0.25
+_FORBEARANCE: Final = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -185,13 +190,21 @@ class _Run:
         self._check_sinks(child)
         if job.cancel is not None and job.cancel.is_set():
             raise self._stop(child, CanceledError, "the run was canceled")
-        if now - self._started > job.deadline:
+        if self._is_late(child, now - self._started):
             raise self._stop(child, DeadlineExceededError, f"not done in {job.deadline:.0f} s")
         if job.scratch is not None and used(job.scratch) > job.limits.scratch:
             written = f"more than {job.limits.scratch} bytes written to its scratch directory"
             raise self._stop(child, FfmpegFailedError, written)
         if job.stall is not None and child.exit is None and self._still_for(child, now) > job.stall:
             raise self._stop(child, StalledError, f"no progress for {job.stall:.0f} s")
+
+    def _is_late(self, child: Child, seconds: float) -> bool:
+        """Whether its time is over; that others took the processor is not held against it."""
+        job = self._job
+        if seconds <= job.deadline:
+            return False
+        starved = job.niceness > 0 and child.cpu() < _STARVED * seconds
+        return not starved or seconds > _FORBEARANCE * job.deadline
 
     def _check_sinks(self, child: Child) -> None:
         for reader in self._readers:

@@ -28,7 +28,7 @@ from catalog.errors import UnknownVideoError
 from catalog.videos import is_terminal, utc_now
 from jobs.ids import new_run_id
 from jobs.letters import DeadLetter
-from jobs.parts import CLEAN, INSPECT, PartRef, Pool
+from jobs.parts import CLEAN, INSPECT, PartRef, Pool, queue_name
 from jobs.records import VideoRecord
 from jobs.states import State
 from pipeline.bench import Bench
@@ -46,15 +46,16 @@ _LOG = structlog.get_logger(__name__)
 PUBLISH: Final = "publish"
 
 #: Parts of one video that are queued or worked on at once, so that a long film does not stand
-#: in front of a short clip: half as many again as there are workers, so that each finds the next
-#: part waiting and a clip waits behind half a part at the most, and at least so many.
+#: in front of a short clip: at least so many, and more until all videos together have half as many
+#: again as there are workers, so that each finds the next part waiting.
 WINDOW: Final = 16
 
 #: Where no more parts than these are left to be done, every look is a thorough one, and follows
 #: at once: it costs one short list, and the end of a video waits for nothing.
 _FEW: Final = 64
 
-#: Parts sent before another look while viewers wait for the first segments.
+#: Parts sent before another look: viewers may wait for the first segments meanwhile, and the right
+#: to advance lapses if it is not renewed.
 _BATCH: Final = 64
 
 #: Seconds between looks at whether the parts of a video that has ended have stopped, which double,
@@ -88,6 +89,7 @@ class Advancer:
         owner = new_run_id()
         board = self.bench.board
         again = board.begin_advance(video_id, owner)
+        more = False
         while again:
             try:
                 then = self._step(video_id, run)
@@ -96,8 +98,10 @@ class Advancer:
                 while self.bench.board.end_advance(video_id, owner):
                     pass
                 raise
-            rest = board.timings.advance_every if then is _Next.REST else 0.0
-            again = board.end_advance(video_id, owner, rest=rest, more=then is _Next.MORE)
+            # Where there was more than one batch to send, the rest before was too long.
+            rest = board.timings.advance_every if then is _Next.REST and not more else 0.0
+            more = then is _Next.MORE
+            again = board.end_advance(video_id, owner, rest=rest, more=more)
 
     def _step(self, video_id: str, run: str | None) -> _Next:
         bench = self.bench
@@ -197,23 +201,33 @@ class Advancer:
 
     def _glance(self, record: VideoRecord, plan: Plan, run: str | None) -> _Next | None:
         """The quick look; None where it will not do."""
+        if len(plan.parts) <= _FEW:
+            return None
         board = self.bench.board
-        cursor = board.cursor(record.id, record.generation) if len(plan.parts) > _FEW else None
+        cursor = board.cursor(record.id, record.generation, queue_name(Pool.CPU, record.priority))
         if cursor is None or len(plan.parts) - cursor.place + cursor.moving <= _FEW:
             return None
         if not Publisher(self.bench, record, plan).extend():
             return None
         # The caller's own part is on its way until it has returned.
-        free = self._window() - cursor.moving + (run is not None)
-        parts = plan.parts[cursor.place : cursor.place + max(0, free)]
+        free = self._free(cursor.moving - (run is not None), cursor.load)
+        parts = plan.parts[cursor.place : cursor.place + min(free, _BATCH)]
+        place = cursor.place + len(parts)
         if parts:
             self._send_all(record, parts)
-            place = cursor.place + len(parts)
             board.move_cursor(record.id, record.generation, place, seen=False)
-        return _Next.REST
+        if len(parts) < free and place < len(plan.parts):
+            return _Next.MORE
+        board.wake(record.id, board.timings.cursor_ttl)
+        ran_dry = parts and cursor.load < board.slots()
+        return _Next.NOTHING if ran_dry else _Next.REST
 
     def _look(self, record: VideoRecord, plan: Plan) -> _Next:
         """The thorough one."""
+        board, is_long = self.bench.board, len(plan.parts) > _FEW
+        if is_long:
+            # Gone by the end of the look if a part is taken off the record meanwhile.
+            board.move_cursor(record.id, record.generation, 0, seen=True)
         # Looked up before the receipts: what ends in between is then on its way, or done, or both.
         moving = self._moving(record)
         state = Publisher(self.bench, record, plan).publish()
@@ -223,20 +237,28 @@ class Advancer:
         self._forgive(PartRef(record.id, record.generation, PUBLISH))
         known = state.done | moving
         idle = [part for part in plan.parts if part.id not in known]
-        free = max(0, self._window() - len(moving - state.done))
-        batch = idle[: free if state.begun else min(free, _BATCH)]
+        load = board.load(queue_name(Pool.CPU, record.priority))
+        free = self._free(len(moving - state.done), load)
+        batch = idle[: min(free, _BATCH)]
         self._send_all(record, batch)
         rest = idle[len(batch) :]
-        if len(plan.parts) > _FEW:
+        if is_long:
             place = plan.places[rest[0].id] if rest else len(plan.parts)
-            self.bench.board.move_cursor(record.id, record.generation, place, seen=True)
+            board.move_cursor(record.id, record.generation, place, seen=False)
         if rest and len(batch) < free:
             return _Next.MORE
-        busy = state.begun and len(plan.parts) - len(state.done) > _FEW
-        return _Next.REST if busy else _Next.NOTHING
+        if not state.begun or len(plan.parts) - len(state.done) <= _FEW:
+            return _Next.NOTHING
+        board.wake(record.id, board.timings.cursor_ttl)
+        return _Next.REST
 
-    def _window(self) -> int:
-        return max(WINDOW, self.bench.board.slots() * 3 // 2)
+    def _free(self, moving: int, load: int) -> int:
+        """How many more parts of a video may be sent now.
+
+        ``moving`` of them are on their way, and ``load`` of all videos worked on or waiting.
+        """
+        enough = self.bench.board.slots() * 3 // 2
+        return max(WINDOW - moving, enough - max(moving, load), 0)
 
     def _give_up(self, letter: DeadLetter, run: str | None) -> None:
         """End the video, if it is not over; whatever became of it meanwhile is gone by."""

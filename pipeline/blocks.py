@@ -5,6 +5,7 @@ bytes come from storage. A block is written under a name of its own and then ren
 that is there is whole; its folder's name tells the object, its version, and the boot of this
 machine, for files that were not yet on the disk when its power went are not to be believed. Killed
 processes leave nothing but files that age. Locks only spare work: no file is wrong without them.
+What has another name than the cache gives is somebody else's, and is not touched.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,8 @@ from typing import BinaryIO, Final
 
 import psutil
 import structlog
+
+from jobs.ids import is_video_id
 
 _LOG = structlog.get_logger(__name__)
 
@@ -45,13 +49,24 @@ _PATIENCE: Final = 3.0
 _MOMENT: Final = 0.01
 
 _LEDGER: Final = "ledger"
+#: What the cache's own are called: after the video's id, and in such a folder.
+_VERSION: Final = re.compile(r"[0-9a-f]{24}")
+_FILE: Final = re.compile(r"[0-9]+(\.turn|\.[0-9a-f]{8}\.new)?")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 def default_limit(folder: Path) -> int:
-    """Bytes the cache may take where nobody says: 4 GiB, or a tenth of the free disk."""
-    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return min(_DEFAULT, shutil.disk_usage(place).free // _SHARE)
+    """Bytes the cache may take where nobody says: 4 GiB, or a tenth of the free disk.
+
+    None where that cannot be told.
+    """
+    try:
+        places = (folder.absolute(), *folder.absolute().parents)
+        free = shutil.disk_usage(next(path for path in places if path.exists())).free
+    except OSError as error:
+        _LOG.warning("no_source_cache", error=str(error))
+        return 0
+    return min(_DEFAULT, free // _SHARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +91,14 @@ class BlockCache:
         clock: Callable[[], float] = time.time,
         least_free: int = _LEAST_FREE,
     ) -> None:
-        self._folder = folder.absolute()
+        self._folder = folder
         self._limit = limit
         self._age = age
         self._clock = clock
         self._least_free = least_free
         with suppress(OSError):
+            self._folder = folder.absolute()
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.sweep()
 
     def shelf(self, video_id: str, address: str, etag: str, size: int) -> Shelf:
         """The place of one version of a source; ``address`` tells it from those of other farms."""
@@ -93,8 +108,10 @@ class BlockCache:
 
     def forget(self, video_id: str) -> None:
         """Remove the blocks of a video."""
-        for folder in self._folder.glob(f"{video_id}.*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            for folder in self._folders():
+                if folder.stem == video_id:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove what was not read for long, whosever it was."""
@@ -104,7 +121,7 @@ class BlockCache:
                 left = sum(f.size for f in self._files() if f.used >= oldest or not _removed(f))
                 _write_total(ledger, left)
         with suppress(OSError):
-            for folder in self._folder.iterdir():
+            for folder in self._folders():
                 with suppress(OSError):
                     folder.rmdir()  # one that is not empty stays
 
@@ -138,13 +155,20 @@ class BlockCache:
                 total -= file.size
         return total
 
+    def _folders(self) -> tuple[Path, ...]:
+        """The cache's own. Raises OSError."""
+        with os.scandir(self._folder) as entries:
+            return tuple(Path(entry.path) for entry in entries if _is_own_folder(entry))
+
     def _files(self) -> Iterator[_File]:
-        for folder in self._folder.iterdir():
-            with suppress(OSError):
-                for entry in os.scandir(folder):
+        """The cache's own. Raises OSError."""
+        for folder in self._folders():
+            with suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
                     with suppress(OSError):
-                        status = entry.stat()
-                        yield _File(status.st_mtime, status.st_size, Path(entry.path))
+                        if _FILE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                            status = entry.stat(follow_symlinks=False)
+                            yield _File(status.st_mtime, status.st_size, Path(entry.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +244,12 @@ def _boot() -> str:
         return str(psutil.boot_time())
 
 
+def _is_own_folder(entry: os.DirEntry[str]) -> bool:
+    video_id, _, version = entry.name.partition(".")
+    named = is_video_id(video_id) and _VERSION.fullmatch(version) is not None
+    return named and entry.is_dir(follow_symlinks=False)
+
+
 def _removed(file: _File) -> bool:
     try:
         file.path.unlink(missing_ok=True)
@@ -229,7 +259,7 @@ def _removed(file: _File) -> bool:
 
 
 def _private(path: Path) -> BinaryIO:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     return os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
 
 

@@ -56,11 +56,14 @@ def inspect(bench: Bench, ref: PartRef, cancel: Event) -> None:
 
 
 def _send_heads(bench: Bench, record: VideoRecord, plan: Plan) -> None:
-    """Have them begun before anything is written about them; what is not sent now is later."""
-    for part in plan.parts:
-        if part.head:
-            ref = PartRef(record.id, record.generation, part.id)
-            with suppress(QueueUnavailableError):
+    """Have them begun before anything is written about them; what is not sent now is later.
+
+    Where Redis does not answer, the first one is waited for, and the others are not tried.
+    """
+    with suppress(QueueUnavailableError):
+        for part in plan.parts:
+            if part.head:
+                ref = PartRef(record.id, record.generation, part.id)
                 bench.sender.send(ref, Pool.HEAD, record.priority)
 
 

@@ -1,22 +1,28 @@
 """The bytes of one source, from this host's disk where they are there, else from storage.
 
 What is asked of storage grows with what is read on: a probe that jumps about costs little, a part
-that reads minutes of film few requests. An answer that breaks off is taken up where it broke off.
+that reads minutes of film few requests. Over a slow link it shrinks again, for ffmpeg waits for the
+first byte until the last one of a request is there, and not for long. An answer that breaks off is
+taken up where it broke off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import BinaryIO, Final, NamedTuple
 
 from pipeline.blocks import BLOCK, SPAN, BlockCache, Shelf
 from storage import layout
-from storage.errors import ChangedError, StorageError, UnavailableError
+from storage.errors import ChangedError, UnavailableError
 from storage.objects import ObjectInfo, ObjectStore
 
 #: Answers in a row that may break off without a byte before the storage counts as away.
 _BREAKS: Final = 3
+#: Seconds for one request, beyond which less is asked for with the next.
+_SLOW: Final = 2.0
 
 
 class FilePiece(NamedTuple):
@@ -34,15 +40,26 @@ Piece = FilePiece | memoryview
 class Original:
     """One version of the source of a video: the one that is there when it is first asked for."""
 
-    def __init__(self, store: ObjectStore, video_id: str, cache: BlockCache | None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        video_id: str,
+        cache: BlockCache | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._video_id = video_id
         self._key = layout.source(video_id)
         self._cache = cache
+        self._clock = clock
         self._lock = Lock()
         self._info: ObjectInfo | None = None
-        #: The last trouble with storage.
-        self.failure: StorageError | None = None
+        self._counting = Lock()
+        #: Threads that have asked the storage and have no answer yet.
+        self.waiting = 0
+        #: The trouble with storage, until it answers again.
+        self.failure: Exception | None = None
 
     def size(self) -> int:
         """Bytes. Raises :class:`StorageError`."""
@@ -53,10 +70,12 @@ class Original:
         shelf, at, reach = self._shelf(), first, 1
         while at < end:
             number = at // BLOCK
-            begin = number * BLOCK
+            begin, asked = number * BLOCK, self._clock()
             found = self._kept(shelf, number) or self._fetch(shelf, number, reach)
             if isinstance(found, bytearray):
-                stop, reach = min(begin + len(found), end), min(2 * reach, SPAN)
+                stop = min(begin + len(found), end)
+                slow = self._clock() - asked >= _SLOW
+                reach = max(reach // 2, 1) if slow else min(2 * reach, SPAN)
                 yield memoryview(found)[at - begin : stop - begin]
             else:
                 with found:
@@ -71,12 +90,23 @@ class Original:
     def _known(self) -> ObjectInfo:
         with self._lock:
             if self._info is None:
-                try:
+                with self._asking():
                     self._info = self._store.head(self._key)
-                except StorageError as error:
-                    self.failure = error
-                    raise
             return self._info
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with self._counting:
+            self.waiting += 1
+        try:
+            yield
+            self.failure = None
+        except Exception as error:
+            self.failure = error
+            raise
+        finally:
+            with self._counting:
+                self.waiting -= 1
 
     def _shelf(self) -> Shelf | None:
         info, store = self._known(), self._store
@@ -103,16 +133,13 @@ class Original:
         """Raises :class:`StorageError`."""
         at, end = number * BLOCK, min((number + count) * BLOCK, self.size())
         found, breaks = bytearray(), 0
-        try:
+        with self._asking():
             while at + len(found) < end:
                 before = len(found)
                 broken = self._read_on(found, at + before, end)
                 breaks = breaks + 1 if len(found) == before else 0
                 if broken is not None and breaks >= _BREAKS:
                     raise broken
-        except StorageError as error:
-            self.failure = error
-            raise
         return found
 
     def _read_on(self, found: bytearray, first: int, end: int) -> UnavailableError | None:

@@ -105,7 +105,7 @@ class Publisher:
 
         The first receipt that each lane lacks is asked for by name, so that it costs the same
         however many parts are done behind it. False where that will not do, and :meth:`publish`
-        is to be called: before all tracks are named, and once everything is there. Raises as
+        is to be called: while not all tracks are named, and once everything is there. Raises as
         ``publish`` does.
         """
         before, etag = self._load()
@@ -118,18 +118,22 @@ class Publisher:
             mark if self._is_recent(mark) else self._publish_lane(lane, mark)
             for lane, mark in pairs
         )
-        self._mark(before, before.model_copy(update={"marks": marks}), etag)
-        return not self._is_complete(marks)
+        after = before.model_copy(update={"marks": marks})
+        self._mark(before, after, etag)
+        return all_named(self._lanes, after) and not self._is_complete(marks)
 
     def _is_complete(self, marks: tuple[LaneMark, ...]) -> bool:
         pairs = zip(self._lanes, marks, strict=True)
         return all(mark.parts == len(lane.parts) for lane, mark in pairs)
 
     def _is_recent(self, mark: LaneMark) -> bool:
-        """Whether the lane's playlists were written a moment ago, and can wait."""
+        """Whether the lane's playlists were written a moment ago, and can wait.
+
+        A clock that is ahead of this one keeps nothing back.
+        """
         if mark.at is None or mark.parts < _OPENING:
             return False
-        return (self._clock() - mark.at).total_seconds() < self._plan.target_duration
+        return 0 <= (self._clock() - mark.at).total_seconds() < self._plan.target_duration
 
     def _can_wait(self, lane: Lane, mark: LaneMark, whole: set[str]) -> bool:
         """Whether the playlists were written a moment ago.

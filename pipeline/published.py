@@ -58,7 +58,11 @@ def nameable(lanes: tuple[Lane, ...], marks: tuple[LaneMark, ...]) -> dict[str, 
 
 
 def all_named(lanes: tuple[Lane, ...], published: Published) -> bool:
-    """Whether every lane has begun and the multivariant playlist names all that it is to."""
+    """Whether every lane has begun and the multivariant playlist names all that it is to.
+
+    Not before it names something: sound that is declared may hold nothing yet, or ever.
+    """
     pairs = zip(lanes, published.marks, strict=True)
     begun = all(mark.at or mark.parts == len(lane.parts) for lane, mark in pairs if lane.tracks)
-    return begun and tuple(sorted(nameable(lanes, published.marks))) == published.named
+    complete = tuple(sorted(nameable(lanes, published.marks))) == published.named
+    return bool(published.named) and begun and complete

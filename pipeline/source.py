@@ -11,15 +11,22 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from secrets import token_urlsafe
-from threading import Event, Lock, Thread
+from threading import BoundedSemaphore, Event, Lock, Thread
 from typing import Final
 
 import structlog
 
-from media.errors import SourceUnreadableError
+from media.errors import (
+    DeadlineExceededError,
+    Evidence,
+    NotStartedError,
+    SourceUnreadableError,
+    StalledError,
+)
 from pipeline.blocks import BlockCache
 from pipeline.original import Original, Piece
 from storage.errors import (
@@ -36,10 +43,14 @@ _LOG = structlog.get_logger(__name__)
 _LOOPBACK: Final = "127.0.0.1"
 #: Bytes of a request; ffmpeg's take three hundred.
 _LONGEST: Final = 8192
-#: Seconds for a request to come, and between two looks for blocks that have aged.
+#: Connections at once, of all runs and of one: ffmpeg opens one or two, the probe a few.
+_ROOM: Final = 64
+_ROOM_FOR_ONE: Final = 16
+#: Seconds for the whole of a request to come, and between two looks for blocks that have aged.
 _HURRY: Final = 10.0
 _SWEEP: Final = 60.0
 _PAUSE: Final = 0.1
+_MOMENT: Final = 0.001
 
 _REQUEST: Final = re.compile(rb"(GET|HEAD) /source\?([\w-]+) HTTP/1\.[01]\r\n")
 _RANGE: Final = re.compile(rb"\r\nrange: *bytes=(\d+)-(\d*) *\r\n", re.IGNORECASE)
@@ -53,7 +64,6 @@ _STATUS: Final[tuple[tuple[type[StorageError], int], ...]] = (
     (BucketMissingError, 404),
     (DeniedError, 403),
     (ChangedError, 412),
-    (StorageError, 503),
 )
 
 
@@ -67,24 +77,37 @@ class SourceReader:
         self._lock = Lock()
         self._listener: socket.socket | None = None
         self._closed = Event()
+        self._room = BoundedSemaphore(_ROOM)
+
+    def watch(self) -> None:
+        """Remove blocks that have aged, at once and from time to time until ``close``."""
+        if self._cache is not None:
+            Thread(target=self._sweep, args=(self._cache,), name="blocks", daemon=True).start()
 
     @contextmanager
     def lend(self, video_id: str) -> Iterator[str]:
         """The address of a video's source, for ffmpeg and ffprobe of this host.
 
         Nothing is asked of storage before they ask. A :class:`SourceUnreadableError` leaves with
-        the trouble in storage as its cause, where there was one.
+        the trouble in storage as its cause, where there was one; a run that ended for want of
+        bytes, which the storage had not sent yet, leaves as such an error. Raises
+        :class:`NotStartedError` where this machine has no port, descriptor or thread to give.
         """
-        token, loan = token_urlsafe(24), _Loan(Original(self._store, video_id, self._cache))
+        original = Original(self._store, video_id, self._cache)
+        token, loan, port = token_urlsafe(24), _Loan(original), self._listening()
         with self._lock:
             self._lent[token] = loan
-            port = self._listening().getsockname()[1]
         try:
             yield f"http://{_LOOPBACK}:{port}/source?{token}"
         except SourceUnreadableError as error:
-            if loan.original.failure is None:
+            if original.failure is None:
                 raise
-            raise error from loan.original.failure
+            raise error from original.failure
+        except (StalledError, DeadlineExceededError) as error:
+            if not original.waiting and original.failure is None:
+                raise
+            told = "source: the storage did not answer"
+            raise SourceUnreadableError(told, error.evidence) from (original.failure or error)
         finally:
             with self._lock:
                 del self._lent[token]
@@ -103,42 +126,72 @@ class SourceReader:
                 _cut(self._listener)
                 self._listener.close()
 
-    def _listening(self) -> socket.socket:
-        if self._listener is None:
-            self._listener = socket.create_server((_LOOPBACK, 0), backlog=64)
-            Thread(target=self._accept, args=(self._listener,), name="source", daemon=True).start()
-            if self._cache is not None:
-                Thread(target=self._sweep, name="blocks", daemon=True).start()
-        return self._listener
+    def _listening(self) -> int:
+        """The port."""
+        try:
+            with self._lock:
+                if self._listener is None:
+                    self._listener = self._listen()
+                return int(self._listener.getsockname()[1])
+        except (OSError, RuntimeError) as error:  # no port, descriptor or thread is left
+            told = f"source: this machine cannot serve it ({error})"
+            raise NotStartedError(told, Evidence(())) from error
 
-    def _sweep(self) -> None:
-        while self._cache is not None and not self._closed.wait(_SWEEP):
-            self._cache.sweep()
+    def _listen(self) -> socket.socket:
+        listener = socket.create_server((_LOOPBACK, 0), backlog=64)
+        try:
+            Thread(target=self._accept, args=(listener,), name="source", daemon=True).start()
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def _sweep(self, cache: BlockCache) -> None:
+        cache.sweep()
+        while not self._closed.wait(_SWEEP):
+            cache.sweep()
 
     def _accept(self, listener: socket.socket) -> None:
         while not self._closed.is_set():
             try:
                 connection, _ = listener.accept()
-                Thread(target=self._serve, args=(connection,), name="range", daemon=True).start()
-            except (OSError, RuntimeError) as error:  # no descriptor, or no thread, is left
+                self._receive(connection)
+            except Exception as error:  # noqa: BLE001 - the next one has to be served
                 if not self._closed.wait(_PAUSE):
                     _LOG.warning("source_not_served", error=str(error))
 
+    def _receive(self, connection: socket.socket) -> None:
+        """Serve it in a thread of its own, or close it where there are too many."""
+        if not self._room.acquire(blocking=False):
+            _LOG.warning("source_not_served", error=f"{_ROOM} connections are open")
+            return connection.close()
+        try:
+            Thread(target=self._serve, args=(connection,), name="range", daemon=True).start()
+        except BaseException:
+            self._room.release()
+            connection.close()
+            raise
+
     def _serve(self, connection: socket.socket) -> None:
+        try:
+            with connection, suppress(OSError):
+                self._reply(connection)
+        finally:
+            self._room.release()
+
+    def _reply(self, connection: socket.socket) -> None:
         """Answer one request; ffmpeg sends no second one on a connection."""
-        with connection, suppress(OSError):
-            connection.settimeout(_HURRY)
-            asked = _head(connection)
-            connection.settimeout(None)
-            request = _REQUEST.match(asked)
-            loan = None if request is None else self._lent.get(request[2].decode())
-            if loan is None or request is None:
-                connection.sendall(_answer(400 if request is None else 404))
-            elif loan.begin(connection):
-                try:
-                    _respond(connection, loan.original, asked, head_only=request[1] == b"HEAD")
-                finally:
-                    loan.ended(connection)
+        asked = _head(connection, time.monotonic() + _HURRY)
+        connection.settimeout(None)
+        request = _REQUEST.match(asked)
+        loan = None if request is None else self._lent.get(request[2].decode())
+        if loan is None or request is None:
+            connection.sendall(_answer(400 if request is None else 404))
+        elif loan.begin(connection):
+            try:
+                _respond(connection, loan.original, asked, head_only=request[1] == b"HEAD")
+            finally:
+                loan.ended(connection)
 
 
 class _Loan:
@@ -151,11 +204,12 @@ class _Loan:
         self._over = False
 
     def begin(self, connection: socket.socket) -> bool:
-        """Whether it still holds."""
+        """Whether it still holds, and for one more."""
         with self._lock:
-            if not self._over:
-                self._open.add(connection)
-            return not self._over
+            if self._over or len(self._open) >= _ROOM_FOR_ONE:
+                return False
+            self._open.add(connection)
+            return True
 
     def ended(self, connection: socket.socket) -> None:
         with self._lock:
@@ -169,9 +223,11 @@ class _Loan:
                 _cut(connection)
 
 
-def _head(connection: socket.socket) -> bytes:
+def _head(connection: socket.socket, until: float) -> bytes:
+    """A request. Raises TimeoutError where it has not come until then."""
     asked = b""
     while b"\r\n\r\n" not in asked and len(asked) < _LONGEST:
+        connection.settimeout(max(until - time.monotonic(), _MOMENT))
         if not (more := connection.recv(_LONGEST)):
             break
         asked += more
@@ -197,8 +253,11 @@ def _respond(
             _send(connection, piece)
         if not begun:
             connection.sendall(answer)
-    except StorageError as error:
-        _LOG.warning("source_not_read", error=str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, ffmpeg is told
+        gone = begun and isinstance(error, OSError)  # ffmpeg, as whenever it jumps
+        if not gone:
+            unforeseen = not isinstance(error, StorageError)
+            _LOG.warning("source_not_read", error=str(error), exc_info=unforeseen)
         if not begun:
             connection.sendall(_answer(_status(error)))
 
@@ -211,8 +270,8 @@ def _wanted(asked: bytes, size: int) -> tuple[bool, int, int]:
     return True, int(found[1]), min(int(found[2]) + 1, size) if found[2] else size
 
 
-def _status(error: StorageError) -> int:
-    return next(status for kind, status in _STATUS if isinstance(error, kind))
+def _status(error: Exception) -> int:
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 503)
 
 
 def _answer(status: int, *headers: str, length: int = 0) -> bytes:

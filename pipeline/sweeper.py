@@ -1,9 +1,9 @@
 """The net under everything: what has stalled is looked at again.
 
 Any number of processes offer to sweep; the one that holds a short lease does. Every second it
-hands on the parts of workers that died and those that have waited after an error. Now and then,
-and soon after Redis was emptied, it goes through the durable to-do list in storage, and returns
-the messages of dead workers to their queues. However long that list is, and however slowly the
+hands on the parts of workers that died and those that have waited after an error. Now and then it
+returns the messages of dead workers to their queues, and, soon after Redis was emptied, too, it
+goes through the durable to-do list in storage. However long that list is, and however slowly the
 storage answers, the look of every second goes on in between, and what it finds goes first.
 """
 
@@ -36,8 +36,9 @@ _INBOX_RETRY = 5.0
 _LONGEST_PAUSE = 30.0
 
 #: Going through the inbox is followed by so many times the time it took without: where very many
-#: videos wait, the net under them takes a tenth of the sweeper's time.
+#: videos wait, the net under them takes a tenth of the sweeper's time. In seconds, the longest.
 _INBOX_SHARE = 9.0
+_INBOX_PAUSE = 300.0
 
 
 @dataclass(slots=True)
@@ -92,6 +93,7 @@ class Sweeper:
         self._incarnation = ""
         self._restarted_at = float("-inf")
         self._inbox_at = 0.0
+        self._maintain_at = 0.0
         self._watched_at = 0.0
 
     def run(self, stop: Event) -> None:
@@ -146,6 +148,8 @@ class Sweeper:
         self._note_urgent(self._board.awake())
         self._check_sentinel()
         self._begin_advancing()
+        if self._monotonic() >= self._maintain_at:
+            self._maintain()
 
     def _keep_watch(self) -> None:
         """In the middle of long work: look whether a second has passed."""
@@ -163,7 +167,7 @@ class Sweeper:
             # What another one was about to do, or saw happen to Redis, is not known here.
             self._distrust = True
             self._incarnation = ""
-            self._inbox_at = self._monotonic()
+            self._inbox_at = self._maintain_at = self._monotonic()
 
     def _named(self, refs: Iterable[PartRef], cause: str) -> Iterator[str]:
         for ref in refs:
@@ -205,12 +209,17 @@ class Sweeper:
     def _soon(self) -> float:
         return self._monotonic() + self._board.timings.resume_after
 
+    def _maintain(self) -> None:
+        """Return the messages of dead workers to their queues."""
+        every = self._board.timings.inbox_every
+        self._maintain_at = self._monotonic() + min(_INBOX_RETRY, every)
+        for queue in sorted(self._broker.get_declared_queues()):
+            self._broker.maintain(queue)
+        self._maintain_at = self._monotonic() + every
+
     def _sweep_inbox(self) -> None:
         """Note what does not move. What is a reason for another look meanwhile is kept."""
         timings = self._board.timings
-        self._inbox_at = self._monotonic() + min(_INBOX_RETRY, timings.inbox_every)
-        for queue in sorted(self._broker.get_declared_queues()):
-            self._broker.maintain(queue)
         distrust, self._distrust = self._distrust, False
         began = self._monotonic()
         planned = self._inbox_at = began + timings.inbox_every
@@ -218,7 +227,8 @@ class Sweeper:
             self._look_through(distrust)
             if self._inbox_at == planned:
                 now = self._monotonic()
-                self._inbox_at = max(planned, now + _INBOX_SHARE * (now - began))
+                pause = min(_INBOX_SHARE * (now - began), _INBOX_PAUSE)
+                self._inbox_at = max(planned, now + pause)
         except Exception as error:
             self._distrust |= distrust
             soon = self._monotonic() + min(_INBOX_RETRY, timings.inbox_every)

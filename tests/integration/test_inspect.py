@@ -71,8 +71,12 @@ def test_a_retried_film_may_have_them_already(farm: Farm) -> None:
 def test_a_queue_that_takes_nothing_keeps_no_film_from_being_planned(
     farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tried = list[str]()
+
     def refused(_: Sender, ref: PartRef, *others: object) -> bool:
+        tried.append(ref.part)
         raise QueueUnavailableError(ref, ConnectionError("away"))
 
     monkeypatch.setattr(Sender, "send", refused)
     assert inspected(farm, waiting(farm)) == set()
+    assert len(tried) == 1, "each may last as long as Redis is given to answer"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
@@ -23,7 +23,7 @@ from jobs.board import Board
 from jobs.broker import FarmBroker
 from jobs.ids import new_video_id
 from jobs.leases import Lease
-from jobs.parts import PartRef, Pool
+from jobs.parts import PartRef, Pool, Priority, queue_name
 from jobs.records import VideoRecord
 from jobs.send import Sender
 from jobs.states import State
@@ -32,6 +32,7 @@ from jobs.workers import WorkerInfo, announce
 from media.binaries import find_tools
 from pipeline.advance import WINDOW, Advancer
 from pipeline.bench import Bench, PlanShelf
+from pipeline.publish import Publisher, Standing
 from pipeline.published import LaneMark, Published
 from pipeline.source import SourceReader
 from storage import layout
@@ -39,9 +40,11 @@ from storage.documents import create_document
 from storage.objects import ObjectStore
 from tests.integration.waiting_room import CountingStore
 from transcoder.hls import growing_playlist, playlist_path
-from transcoder.plan import Plan
+from transcoder.plan import Part, Plan
 from transcoder.planner import PlanLimits
 from transcoder.profile import load_profile
+
+QUEUE = queue_name(Pool.CPU, Priority.NORMAL)
 
 #: Without a rest, and without a look that is due to time alone.
 BUSY = Timings(advance_every=0.0, cursor_ttl=3600.0, count_every=3600.0)
@@ -51,9 +54,14 @@ class Shop:
     """One long video, its first ``done`` parts published, and no worker."""
 
     def __init__(
-        self, store: CountingStore, live: redis.Redis, timings: Timings, plan: Plan, done: int
+        self,
+        store: CountingStore,
+        live: redis.Redis,
+        timings: Timings,
+        plan: Plan,
+        done: int,
+        namespace: str,
     ) -> None:
-        namespace = f"test-{token_hex(4)}"
         self.plan = plan
         self.store = store
         self.live = live
@@ -99,7 +107,28 @@ class Shop:
     def take(self, number: int) -> Lease:
         lease = self.board.take(self.ref(number), f"run-{number}")
         assert lease is not None, number
+        self.live.lpop(self.board.keys.queue(QUEUE))
         return lease
+
+    def employ(self, workers: int) -> None:
+        """Have so many more of them; the seconds for which a count is believed are over."""
+        namespace, now = self.board.keys.namespace, time.time()
+        for number in range(workers):
+            worker = WorkerInfo(f"w{number}", "h", number, (Pool.CPU,), now)
+            announce(self.live, namespace, worker, ttl=15, now=now)
+        long_gone = WorkerInfo("gone", "h", 7, (Pool.CPU,), now)
+        announce(self.live, namespace, long_gone, ttl=15, now=now - 3600)
+        self.board._count_at = 0.0
+
+    def forget_look(self) -> None:
+        """The time of a rest is over."""
+        self.live.delete(self.board.keys.advance(self.id))
+
+    def due(self) -> float:
+        """Seconds until the video is looked at though nobody comes by."""
+        due = self.live.zscore(self.board.keys.wakes, self.id)
+        assert due is not None
+        return due / 1000 - time.time()
 
     def end(self, lease: Lease) -> None:
         """The part is done, as its worker ends it: the receipt, a look, the lease."""
@@ -125,9 +154,12 @@ class Shop:
 def opened(seaweedfs: SeaweedFS, redis_client: redis.Redis) -> Iterator[Any]:
     store = CountingStore.on(seaweedfs, f"test-{token_hex(6)}/")
 
-    def open_shop(parts: int, done: int, timings: Timings = BUSY, target: int = 6) -> Shop:
+    def open_shop(
+        parts: int, done: int, timings: Timings = BUSY, target: int = 6, beside: Shop | None = None
+    ) -> Shop:
         plan = film(parts).model_copy(update={"target_duration": target})
-        return Shop(store, redis_client, timings, plan, done)
+        namespace = beside.board.keys.namespace if beside else f"test-{token_hex(4)}"
+        return Shop(store, redis_client, timings, plan, done, namespace)
 
     yield open_shop
     store.delete([info.key for info in store.list("")])
@@ -164,17 +196,61 @@ def test_the_window_follows_the_workers(opened: Any) -> None:
     shop.advance()
     assert len(shop.moving()) == WINDOW
 
-    namespace, now = shop.board.keys.namespace, time.time()
-    for number in range(100):
-        worker = WorkerInfo(f"w{number}", "h", number, (Pool.CPU,), now)
-        announce(shop.live, namespace, worker, ttl=15, now=now)
-    long_gone = WorkerInfo("gone", "h", 7, (Pool.CPU,), now)
-    announce(shop.live, namespace, long_gone, ttl=15, now=now - 3600)
-    again = Advancer(shop.bench)
-    # The seconds for which a count is believed are over.
-    shop.board._count_at = 0.0
-    again.advance(shop.id)
+    shop.employ(100)
+    shop.advance()
     assert shop.moving() == list(range(10, 160))
+
+
+def test_many_long_videos_share_one_window(opened: Any) -> None:
+    """A clip waits behind half a part for each worker, and a few of each long film."""
+    first = opened(400, 10)
+    first.employ(100)
+    first.advance()
+    leases = [first.take(number) for number in first.moving()[:100]]
+    second = opened(400, 10, beside=first)
+    second.employ(100)
+    for _ in ("thorough", "quick"):
+        second.advance()
+        assert len(second.moving()) == WINDOW
+
+    for lease in leases[:30]:
+        first.commit(lease.ref.part)
+        first.board.release(lease, "done")
+    for number in second.moving():
+        second.take(number)
+    second.advance()
+    assert len(second.moving()) == WINDOW + 14, "with the 136 of both, that is 150"
+
+
+def test_many_parts_are_sent_a_few_at_a_time(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The right to advance would lapse meanwhile."""
+    sent, send_all = list[int](), Advancer._send_all
+
+    def counted(advancer: Advancer, record: VideoRecord, parts: Sequence[Part]) -> None:
+        sent.append(len(parts))
+        send_all(advancer, record, parts)
+
+    monkeypatch.setattr(Advancer, "_send_all", counted)
+    shop = opened(400, 10)
+    shop.employ(100)
+    shop.advance()
+    assert sent == [64, 64, 22]
+    assert shop.moving() == list(range(10, 160))
+
+
+@pytest.mark.parametrize("ended", [10, 40])
+def test_a_video_rests_unless_its_workers_ran_dry(opened: Any, ended: int) -> None:
+    shop = opened(400, 10, Timings(advance_every=60.0))
+    shop.employ(40)
+    shop.advance()
+    for lease in [shop.take(number) for number in shop.moving()[:ended]]:
+        shop.commit(lease.ref.part)
+        shop.board.release(lease, "done")
+    shop.forget_look()
+    shop.advance()
+    assert len(shop.moving()) == 60
+    rests = shop.live.exists(shop.board.keys.advance(shop.id))
+    assert bool(rests) is (ended == 10)
 
 
 def test_parts_are_sent_in_order_and_each_once(opened: Any) -> None:
@@ -209,6 +285,49 @@ def test_a_part_that_vanished_is_found_once_the_cursor_is_not_believed(opened: A
     assert 12 in shop.moving()
 
 
+def test_what_is_lost_during_a_thorough_look_is_not_behind_the_cursor(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = opened(200, 10, Timings(advance_every=0.0, cursor_ttl=3600.0, lease_ttl=0.01))
+    shop.advance()
+    shop.take(12)
+    time.sleep(0.05)
+    publish = Publisher.publish
+
+    def meanwhile(publisher: Publisher) -> Standing:
+        assert shop.board.expired() == [shop.ref(12)]
+        return publish(publisher)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Publisher, "publish", meanwhile)
+        shop.live.delete(shop.board.keys.cursor(shop.id))
+        shop.advance()
+    assert 12 not in shop.moving()
+    shop.advance()
+    assert 12 in shop.moving()
+
+
+def test_a_message_that_is_taken_back_is_not_behind_the_cursor(opened: Any) -> None:
+    shop = opened(200, 10)
+    shop.advance()
+    shop.board.mark_sent(shop.ref(100), QUEUE, "message")
+    shop.board.unmark(shop.ref(100), "another")
+    assert shop.board.cursor(shop.id, 1, QUEUE) is not None
+    shop.board.unmark(shop.ref(100), "message")
+    assert shop.board.cursor(shop.id, 1, QUEUE) is None
+
+
+@pytest.mark.parametrize("look", ["thorough", "quick"])
+def test_a_busy_video_is_looked_at_once_the_cursor_is_gone(opened: Any, look: str) -> None:
+    """Though the next of its parts may end in an hour."""
+    shop = opened(400, 10, Timings(advance_every=0.0, cursor_ttl=20.0))
+    shop.advance()
+    if look == "quick":
+        shop.live.delete(shop.board.keys.wakes)
+        shop.advance()
+    assert shop.due() <= 20
+
+
 def test_with_redis_emptied_nothing_is_left_out(opened: Any) -> None:
     shop = opened(200, 10)
     shop.advance()
@@ -229,9 +348,7 @@ def test_a_busy_video_is_not_looked_at_for_each_part(opened: Any) -> None:
     for lease in leases:
         shop.end(lease)
     assert set(shop.store.requests) == {"PutObject"}, "receipts, and no look"
-    due = shop.live.zscore(shop.board.keys.wakes, shop.id)
-    assert due is not None
-    assert due / 1000 - time.time() <= 60
+    assert shop.due() <= 60
 
 
 def test_the_end_of_a_long_video_waits_for_nothing(opened: Any) -> None:
@@ -240,7 +357,7 @@ def test_the_end_of_a_long_video_waits_for_nothing(opened: Any) -> None:
     shop.advance()
     for number in range(70):
         if number not in shop.moving():
-            shop.live.delete(shop.board.keys.advance(shop.id))
+            shop.forget_look()
             shop.advance()
         shop.end(shop.take(number))
     assert shop.bench.catalog.load(shop.id).state is State.READY

@@ -111,12 +111,23 @@ class Farm:
     def text(self, path: str) -> str:
         return self.bench.store.get(layout.play(self.id, path)).body.decode()
 
+    def extend(self, later: float = 60) -> bool:
+        self.now += timedelta(seconds=later)
+        return Publisher(self.bench, self.record, self.plan, lambda: self.now).extend()
+
     def receive(
-        self, part_id: str, *, checkpoint: int = 0, last: bool = True, generation: int = 1
+        self,
+        part_id: str,
+        *,
+        checkpoint: int = 0,
+        last: bool = True,
+        generation: int = 1,
+        empty: bool = False,
     ) -> None:
         """Store the segments of a part and write its receipt, as a worker would."""
         part = self.plan.part(part_id)
-        tracks = tuple(self._track(name, part, checkpoint) for name in part.tracks)
+        made = () if empty else part.tracks
+        tracks = tuple(self._track(name, part, checkpoint) for name in made)
         for path in [segment.path for track in tracks for segment in track.segments]:
             self.bench.store.put(layout.play(self.id, path), b"segment")
         receipt = Receipt(
@@ -244,6 +255,48 @@ def test_playlists_are_not_written_more_often_than_players_ask(
     assert len(farm.playlist("180p")) == 1
     farm.publish(later=3)
     assert len(farm.playlist("180p")) == 2
+
+
+def test_a_clock_that_was_ahead_keeps_nothing_back(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "_OPENING", 1)
+    farm.receive("v00000")
+    farm.publish(later=3600)
+    farm.receive("v00002")
+    farm.publish(later=-1800)
+    assert len(farm.playlist("180p")) == 2
+
+
+def test_a_film_of_which_nothing_is_named_has_not_begun(farm: Farm) -> None:
+    """Its sound is declared, and empty so far: viewers wait for the rest of it."""
+    for part in ("v00000", "v00001"):
+        farm.receive(part)
+    farm.receive("a0-head", empty=True)
+    assert not farm.publish().begun
+    assert not farm.extend()
+    farm.receive("a0-rest", checkpoint=0, last=False)
+    assert farm.publish().begun
+    assert "1/audio-0.m3u8" in farm.text(MASTER)
+
+
+def test_a_film_of_which_nothing_can_be_named_ends(farm: Farm) -> None:
+    for part in farm.plan.parts:
+        farm.receive(part.id, empty=True)
+    standing = farm.publish()
+    assert (standing.complete, standing.begun) == (True, False)
+
+
+def test_a_track_that_begins_late_is_not_left_to_a_quick_look(farm: Farm) -> None:
+    for part in ("v00000", "a0-head"):
+        farm.receive(part)
+    farm.receive("v00001", empty=True)
+    assert farm.publish().begun
+    assert farm.extend()
+    farm.receive("v00002")
+    assert not farm.extend(), "it has something to name"
+    farm.publish()
+    assert "1/360p.m3u8" in farm.text(MASTER)
 
 
 def test_the_last_part_of_a_lane_does_not_wait(farm: Farm) -> None:

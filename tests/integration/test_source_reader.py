@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,10 +23,19 @@ import pytest
 from farm.embedded import SeaweedFS
 from media.binaries import Tools
 from media.command import Command
-from media.errors import SourceUnreadableError
+from media.errors import (
+    DeadlineExceededError,
+    Evidence,
+    NotStartedError,
+    RunError,
+    SourceUnreadableError,
+    StalledError,
+)
 from media.process import run
 from media.safety import input_options
+from pipeline import source
 from pipeline.blocks import BLOCK, BlockCache
+from pipeline.original import Original
 from pipeline.source import SourceReader
 from storage import layout
 from storage.errors import ChangedError, NotFoundError, UnavailableError
@@ -138,12 +149,14 @@ def test_a_source_that_is_gone_is_told_so(reader: SourceReader, tools: Tools) ->
     assert isinstance(caught.value.__cause__, NotFoundError)
 
 
-def copy(tools: Tools, url: str, read_timeout: float = 15.0) -> int:
+def copy(
+    tools: Tools, url: str, read_timeout: float = 15.0, deadline: float = 25.0, stall: float = 30.0
+) -> int:
     """Read the whole source; how many packets there are."""
     lines: list[bytes] = []
     options = input_options(url, read_timeout=read_timeout)
     arguments = (*options, "-i", url, "-c", "copy", "-f", "framecrc", "sink:frames")
-    run(tools, Command(arguments, 25.0), sinks={"frames": lines.append})
+    run(tools, Command(arguments, deadline), sinks={"frames": lines.append}, stall=stall)
     return b"".join(lines).count(b"\n")
 
 
@@ -209,6 +222,26 @@ def test_a_look_here_and_there_costs_no_more_than_it_reads(
         for number in (0, 30, 17):
             get(url, number * BLOCK + 100, number * BLOCK + 200)
     assert seen == Counter((0, 17, 30))
+
+
+def test_over_a_slow_link_little_is_asked_for_at_once(
+    store: ObjectStore, object_store: ObjectStore, proxy: S3Proxy
+) -> None:
+    """ffmpeg has its first byte when all of that has come."""
+    data, asked = content(12 * BLOCK), []
+
+    def note(request: Request) -> bool:
+        first, last = re.findall(r"\d+", request.headers["range"])
+        asked.append(-(-(int(last) - int(first)) // BLOCK))
+        return False
+
+    object_store.put(KEY, data)
+    proxy.fail(STALL, operation="GetObject", key="/source$", match=note)
+    moments = chain((0.0, 0.0, 1.0, 1.0), count(100.0, 5.0))
+    original = Original(store, ID, None, clock=lambda: next(moments))
+    found = [piece for piece in original.pieces(0, len(data)) if isinstance(piece, memoryview)]
+    assert b"".join(found) == data
+    assert asked == [1, 2, 4, 2, 1, 1, 1]
 
 
 def test_a_cache_of_no_use_is_in_nobodys_way(
@@ -329,6 +362,167 @@ def test_storage_that_says_nothing_ends_the_run_in_time(
         with pytest.raises(SourceUnreadableError), reader.lend(ID) as url:
             copy(tools, url, read_timeout=0.3)
         assert time.monotonic() - began < 4.0
+
+
+@pytest.mark.parametrize("limit", [{"stall": 0.5}, {"deadline": 0.5}], ids=["stall", "deadline"])
+def test_a_run_that_ends_for_want_of_bytes_says_so(
+    reader: SourceReader, object_store: ObjectStore, proxy: S3Proxy, tools: Tools,
+    make_clip: MakeClip, limit: dict[str, float],
+) -> None:  # fmt: skip
+    object_store.put_file(KEY, noisy(make_clip))
+    with (
+        proxy.failing(STALL, operation="GetObject", seconds=1.9),
+        pytest.raises(SourceUnreadableError, match="the storage did not answer") as caught,
+        reader.lend(ID) as url,
+    ):
+        copy(tools, url, **limit)
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize("kind", [StalledError, DeadlineExceededError])
+def test_a_run_that_stands_still_with_all_bytes_at_hand_says_so(
+    reader: SourceReader, object_store: ObjectStore, proxy: S3Proxy, kind: type[RunError]
+) -> None:
+    object_store.put(KEY, b"film")
+    with pytest.raises(kind), reader.lend(ID) as url:
+        proxy.refuse()
+        assert get(url).status_code == 503
+        proxy.accept()
+        assert get(url).content == b"film"
+        raise kind("ffmpeg: no progress for 30 s", Evidence(()))
+
+
+def test_a_fault_of_the_reader_is_told_to_ffmpeg(
+    reader: SourceReader, store: ObjectStore, object_store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def open_badly(*_: Any, **__: Any) -> None:
+        raise ValueError("rubbish in a header")
+
+    object_store.put(KEY, b"film")
+    monkeypatch.setattr(store, "open", open_badly)
+    with pytest.raises(SourceUnreadableError) as caught, reader.lend(ID) as url:
+        assert get(url).status_code == 503
+        raise SourceUnreadableError("ffmpeg: 503", Evidence(()), 503)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+# Connections
+
+
+def connected(url: str, asked: str = "") -> socket.socket:
+    at = urlsplit(url)
+    found = socket.create_connection((at.hostname, at.port), timeout=5.0)
+    found.sendall(asked.format(at=f"{at.path}?{at.query}").encode())
+    return found
+
+
+def is_cut(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(100) == b""
+    except ConnectionError:
+        return True
+
+
+def test_a_machine_without_threads_serves_again_once_it_has_some(
+    reader: SourceReader, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    object_store.put(KEY, b"film")
+    with monkeypatch.context() as bare:
+        bare.setattr(source, "Thread", no_thread)
+        with pytest.raises(NotStartedError), reader.lend(ID):
+            pass
+    assert reader._lent == {}
+    with reader.lend(ID) as url:
+        with monkeypatch.context() as bare:
+            bare.setattr(source, "Thread", no_thread)
+            with connected(url) as refused:
+                assert is_cut(refused)
+        assert get(url).content == b"film"
+
+
+def no_thread(**_: Any) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_no_fault_over_one_connection_ends_the_rest(
+    reader: SourceReader, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: Any) -> None:
+        raise ValueError("unforeseen")
+
+    object_store.put(KEY, b"film")
+    with reader.lend(ID) as url:
+        with monkeypatch.context() as bare:
+            bare.setattr(source, "Thread", broken)
+            with connected(url) as refused:
+                assert is_cut(refused)
+        assert get(url).content == b"film"
+
+
+def test_connections_are_counted(
+    store: ObjectStore, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    object_store.put(KEY, b"film")
+    monkeypatch.setattr(source, "_ROOM", 3)
+    with closing(SourceReader(store)) as reader, reader.lend(ID) as url:
+        silent = [connected(url) for _ in range(3)]
+        with connected(url) as late:
+            assert is_cut(late)
+        for each in silent:
+            each.shutdown(socket.SHUT_WR)
+            each.recv(100)
+            assert is_cut(each)
+            each.close()
+        assert served(url) == b"film"
+
+
+def served(url: str) -> bytes:
+    """What comes once there is room again."""
+    give_up = time.monotonic() + 5.0
+    while True:
+        try:
+            return get(url).content
+        except httpx.TransportError:
+            if time.monotonic() > give_up:
+                raise
+
+
+def test_one_run_takes_no_room_from_others(
+    reader: SourceReader, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    object_store.put(KEY, content(40 * BLOCK))
+    monkeypatch.setattr(source, "_ROOM_FOR_ONE", 3)
+    request = "GET {at} HTTP/1.1\r\n\r\n"
+    with reader.lend(ID) as greedy, reader.lend(ID) as url:
+        slow = [connected(greedy, request) for _ in range(3)]
+        assert [each.recv(100)[:12] for each in slow] == 3 * [b"HTTP/1.1 200"]
+        with connected(greedy, request) as late:
+            assert is_cut(late)
+        assert get(url, 0, 99).status_code == 206
+    for each in slow:
+        each.close()
+
+
+def test_a_request_that_trickles_in_is_cut(
+    reader: SourceReader, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    object_store.put(KEY, b"film")
+    monkeypatch.setattr(source, "_HURRY", 0.3)
+    with reader.lend(ID) as url, connected(url) as slow:
+        slow.settimeout(0.05)
+        give_up = time.monotonic() + 5.0
+        while time.monotonic() < give_up:
+            try:
+                slow.sendall(b"G")
+                assert is_cut(slow)
+                break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("it was listened to for longer than it may take")
 
 
 def test_the_end_of_a_run_cuts_what_still_reads(

@@ -131,6 +131,27 @@ def test_what_is_busy_for_ever_is_ended_at_its_deadline(code: str) -> None:
     assert sum(map(len, error.evidence.stderr)) < 20_000
 
 
+@pytest.mark.parametrize("niceness", [0, 15])
+def test_who_stands_back_for_others_is_not_held_to_the_time_they_took(niceness: int) -> None:
+    """The clock runs forty times as fast as the process gets to work."""
+    began = time.monotonic()
+    slow = replace(
+        job("time.sleep(1.0)", deadline=10.0),
+        niceness=niceness,
+        clock=lambda: 40.0 * (time.monotonic() - began),
+    )
+    if niceness:
+        assert execute(slow).exit_code == 0
+    else:
+        assert isinstance(ended(slow)[0], DeadlineExceededError)
+
+
+def test_who_stands_back_has_a_deadline_all_the_same() -> None:
+    error, seconds = ended(replace(job(SILENT, deadline=0.2), niceness=15))
+    assert isinstance(error, DeadlineExceededError), error
+    assert 2.0 <= seconds < 2.0 + GRACE + ROOM
+
+
 def test_processor_time_is_progress_where_nothing_else_is_seen() -> None:
     """Decoding what is skipped shows in nothing else. The clock is the process's own."""
 

@@ -126,19 +126,47 @@ def test_the_inbox_is_read_at_election_and_then_now_and_again(yard: Yard) -> Non
 def test_a_long_inbox_takes_no_more_than_a_tenth_of_the_time(yard: Yard) -> None:
     yard.settle()
     yard.inbox = [VIDEO]
-    slow = yard.waiting
-
-    def slowly() -> list[str]:
-        yard.clock.now += 20.0
-        return slow()
-
-    yard.sweeper._waiting = slowly
+    slow_inbox(yard, 20.0)
     yard.clock.now += TIMINGS.inbox_every
     assert yard.ticked() == [VIDEO]
     yard.clock.now += 9 * 20.0 - 1
     assert yard.ticked() == [VIDEO]
     yard.clock.now += 2
     assert yard.ticked() == [VIDEO, VIDEO]
+
+
+def slow_inbox(yard: Yard, seconds: float) -> None:
+    """From now on going through the inbox lasts so long."""
+    read = yard.waiting
+
+    def slowly() -> list[str]:
+        yard.clock.now += seconds
+        return read()
+
+    yard.sweeper._waiting = slowly
+
+
+def test_the_pause_after_a_very_long_inbox_has_an_end(yard: Yard) -> None:
+    yard.settle()
+    yard.inbox = [VIDEO]
+    slow_inbox(yard, 1000.0)
+    yard.clock.now += TIMINGS.inbox_every
+    assert yard.ticked() == [VIDEO]
+    yard.clock.now += 301
+    assert yard.ticked() == [VIDEO, VIDEO]
+
+
+def test_messages_of_dead_workers_do_not_wait_for_a_long_inbox(yard: Yard) -> None:
+    yard.settle()
+    slow_inbox(yard, 20.0)
+    yard.clock.now += TIMINGS.inbox_every
+    yard.sweeper.tick()
+    kept: list[str] = []
+    yard.sweeper._broker.maintain = kept.append  # type: ignore[method-assign]
+    yard.clock.now += TIMINGS.inbox_every
+    yard.sweeper.tick()
+    assert "cpu.normal" in kept
+    assert yard.sweeper._inbox_at > yard.clock.now, "the inbox rests still"
 
 
 def test_a_video_that_is_moving_is_left_alone(yard: Yard) -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from farm import wiring
+from farm.settings import load
 from pipeline import blocks
 from pipeline.blocks import AGE, BLOCK, SPAN, BlockCache, Shelf, default_limit
 
+FILM = "01h455vb4pex5vsknk084sn02q"
+OTHER = "01h455vb4pex5vsknk084sn02r"
 SIZE = 3 * BLOCK + 17
 
 
@@ -19,7 +27,7 @@ def made(folder: Path, limit: int = 64 * BLOCK, **options: Any) -> BlockCache:
     return BlockCache(folder, limit, **{"least_free": 0, **options})
 
 
-def shelf(cache: BlockCache, size: int = SIZE, etag: str = '"a"', video: str = "film") -> Shelf:
+def shelf(cache: BlockCache, size: int = SIZE, etag: str = '"a"', video: str = FILM) -> Shelf:
     return cache.shelf(video, "bucket/key", etag, size)
 
 
@@ -78,7 +86,7 @@ def test_versions_farms_and_boots_do_not_meet(
     cache = made(tmp_path)
     stored(shelf(cache), 0)
     assert read(shelf(cache, etag='"b"'), 0) is None
-    assert read(cache.shelf("film", "other/key", '"a"', SIZE), 0) is None
+    assert read(cache.shelf(FILM, "other/key", '"a"', SIZE), 0) is None
     monkeypatch.setattr(blocks, "_boot", lambda: "another")
     assert read(shelf(cache), 0) is None
 
@@ -142,7 +150,7 @@ def test_a_folder_that_cannot_be_had_is_no_failure(tmp_path: Path) -> None:
         assert not place.store(0, bytes(BLOCK))
     assert read(place, 0) is None
     cache.sweep()
-    cache.forget("film")
+    cache.forget(FILM)
 
 
 def test_a_folder_that_is_taken_away_is_no_failure(tmp_path: Path) -> None:
@@ -155,12 +163,64 @@ def test_a_folder_that_is_taken_away_is_no_failure(tmp_path: Path) -> None:
     assert read(place, 0) is None
 
 
+@pytest.mark.parametrize("least_free", [0, 1 << 60], ids=["room", "no room"])
+def test_what_is_not_its_own_is_let_be(tmp_path: Path, least_free: int) -> None:
+    folder = tmp_path / "cache"
+    version = f"{FILM}.{'0' * 24}"
+    cache = made(folder, BLOCK, least_free=least_free)
+    stored(shelf(made(folder)), 0)
+    foreign = [
+        *(folder / "1", folder / "volumes" / "1.dat", folder / "volumes" / "2"),
+        *(folder / f"film.{'0' * 24}" / "3", folder / f"{FILM}.mp4" / "4", folder / FILM / "5"),
+        *(shelf(cache).folder / "notes.txt", tmp_path / "linked" / "6", tmp_path / "linked.bin"),
+    ]
+    for path in foreign:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(100))
+        os.utime(path, (1, 1))
+    (folder / "empty").mkdir()
+    (folder / version).symlink_to(tmp_path / "linked")
+    (shelf(cache).folder / "7").symlink_to(tmp_path / "linked.bin")
+    with shelf(cache).turn(1):
+        shelf(cache).store(1, bytes(BLOCK))
+    cache.sweep()
+    cache.forget(OTHER)
+    assert read(shelf(cache), 0) is None, "what is its own had to go"
+    assert [path for path in foreign if not path.exists()] == []
+    assert (folder / "empty").exists()
+    cache.forget(FILM)
+    assert (tmp_path / "linked" / "6").exists()
+    assert (tmp_path / "linked.bin").exists()
+
+
+def test_a_disk_that_fails_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = made(tmp_path)
+    stored(shelf(cache), 0)
+    monkeypatch.setattr(os, "scandir", full)
+    cache.sweep()
+    cache.forget(FILM)
+
+
+def test_a_place_that_cannot_be_told_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert default_limit(Path("cache")) == 0
+    place = shelf(made(Path("cache")))
+    with place.turn(0):
+        assert not place.store(0, bytes(BLOCK))
+    monkeypatch.setattr(shutil, "disk_usage", full)
+    assert default_limit(tmp_path) == 0
+
+
 def test_what_nobody_reads_goes_and_so_do_leftovers(tmp_path: Path) -> None:
     late = made(tmp_path)
     place = shelf(late)
     for number in range(3):
         stored(place, number)
-    (place.folder / "2.dead.new").write_bytes(bytes(100))
+    (place.folder / "2.deadbeef.new").write_bytes(bytes(100))
     long_ago = (place.folder / "0").stat().st_mtime - AGE - 60
     for path in place.folder.iterdir():
         if path.name != "1":
@@ -168,8 +228,37 @@ def test_what_nobody_reads_goes_and_so_do_leftovers(tmp_path: Path) -> None:
     late.sweep()
     assert [path.name for path in place.folder.iterdir()] == ["1"]
     os.utime(place.folder / "1", (long_ago, long_ago))
-    made(tmp_path)  # as the next process of the farm starts
+    made(tmp_path)  # an API's, or a sweeper's
+    assert place.folder.exists()
+    made(tmp_path).sweep()
     assert not place.folder.exists()
+
+
+def test_a_worker_removes_what_has_aged_before_it_has_work(tmp_path: Path) -> None:
+    settings = load(
+        data_dir=tmp_path,
+        source_cache=BLOCK,
+        redis_url="redis://127.0.0.1:1",
+        s3_endpoint="http://127.0.0.1:1",
+        s3_access_key="key",
+        s3_secret_key="secret",
+    )
+    folder = tmp_path / "cache" / "blocks"
+    place = shelf(made(folder))
+    stored(place, 0)
+    os.utime(place.folder / "0", (1, 1))
+    queue = wiring.queue(settings)
+    wiring.bench(settings, queue)
+    assert (place.folder / "0").exists()
+    with closing(wiring.workshop(settings, queue).bench.sources):
+        assert within_seconds(lambda: not (place.folder / "0").exists())
+
+
+def within_seconds(happened: Callable[[], bool]) -> bool:
+    give_up = time.monotonic() + 10
+    while not happened() and time.monotonic() < give_up:
+        time.sleep(0.01)
+    return happened()
 
 
 def test_a_damaged_ledger_is_begun_anew(tmp_path: Path) -> None:
@@ -184,10 +273,10 @@ def test_a_video_is_forgotten_alone(tmp_path: Path) -> None:
     cache = made(tmp_path)
     stored(shelf(cache), 0)
     stored(shelf(cache, etag='"b"'), 0)
-    stored(shelf(cache, video="other"), 0)
-    cache.forget("film")
+    stored(shelf(cache, video=OTHER), 0)
+    cache.forget(FILM)
     assert read(shelf(cache), 0) is read(shelf(cache, etag='"b"'), 0) is None
-    assert read(shelf(cache, video="other"), 0) is not None
+    assert read(shelf(cache, video=OTHER), 0) is not None
 
 
 def test_nobody_else_can_read_it(tmp_path: Path) -> None:
