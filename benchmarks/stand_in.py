@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
@@ -22,7 +23,6 @@ from pipeline.bench import Bench
 from pipeline.encode import next_spot
 from pipeline.recorder import PartRecorder, Stint, TrackTape
 from pipeline.runs import Run
-from storage import layout
 from transcoder.cmaf import CutSegment, Grid, Init, Segmenter
 from transcoder.plan import Lane, Part, PartKind, Plan, Rung, VideoPlan
 from transcoder.segments import KeyFrame, Receipt, Segment, TrackSegments
@@ -165,18 +165,15 @@ class StandIn:
         spot = next_spot(bench.store, run.ref, part)
         if spot is None:
             return
-        bench.store.presign(layout.source(run.ref.video_id), 600)
         number = int(part.id.removeprefix("v"))
         grid = Grid(head=GOP * _TICKS, segment=SEGMENT * _TICKS)
         tape = TrackTape(RUNG, _Cutter(number, grid), grid)
         stint = Stint(run.ref, run.id, bench.host, part.first, spot.checkpoint, None)
         recorder = PartRecorder(bench.store, stint, [tape], on_commit=on_commit)
-        try:
+        with bench.sources.lend(run.ref.video_id), closing(recorder):
             seconds = self.seconds * (_HEAD if part.head else 1)
             if run.cancel.wait(seconds * random.uniform(*_SPREAD)):
                 raise CanceledError("ended on request", Evidence(()))
             for sink in recorder.sinks.values():
                 sink(_DATA)
             recorder.finish(cpu=0.0, skew=0.0)
-        finally:
-            recorder.close()
