@@ -77,6 +77,9 @@ class Timing(Facts):
     first_picture: Fraction
     #: Seconds between the sampled key frames, the longest; None with fewer than two.
     longest_gop: float | None = None
+    #: Seconds: no sampled picture is shown further ahead of one that is decoded before it; None
+    #: where the sample is too short to tell.
+    reordering: float | None = None
     #: Whether sampled pictures lie on an even grid.
     constant_rate: bool = True
     #: Whether they do but for a hole or two: damage, or a still; the rate is that of the grid.

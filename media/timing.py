@@ -44,6 +44,9 @@ _HOLES: Final = 3
 #: Deepest reordering of H.264 and HEVC, in pictures.
 _REORDER: Final = 16
 
+#: Packets that a sample needs to show how deep its encoder reorders.
+_TELLING: Final = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Packet:
@@ -98,6 +101,7 @@ def timing(
     return Timing(
         first_picture=first,
         longest_gop=_longest_gop(packets, stream.time_base),
+        reordering=_reordering(packets, stream.time_base),
         constant_rate=measured is None or (rate is not None and not _thins_out(stream, rate)),
         holed=grid is not None,
         rate=rate or grid or measured,
@@ -126,6 +130,19 @@ def _longest_gop(packets: Sequence[Packet], time_base: Fraction) -> float | None
         return None
     end = max(time for _, time in times if time is not None)
     return float(max(later - sooner for sooner, later in pairwise((*keys, end))) * time_base)
+
+
+def _reordering(packets: Sequence[Packet], time_base: Fraction) -> float | None:
+    """Pictures shown before a key frame that is decoded before them are at most so early.
+
+    A container may shift all decoding times; so it is the spread of the delays that counts. That of
+    a key frame is longer than that of the last of its leading pictures by more than the time they
+    are shown.
+    """
+    delays = [p.pts - p.dts for p in packets if p.pts is not None and p.dts is not None]
+    if len(delays) < max(_TELLING, len(packets)):
+        return None
+    return float((max(delays) - min(delays)) * time_base)
 
 
 def _mean_rate(seconds: Sequence[Fraction]) -> Fraction | None:

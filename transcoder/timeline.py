@@ -115,13 +115,15 @@ def is_timeless(probe: Probe) -> bool:
 def preroll(probe: Probe, rate: Fraction) -> float:
     """Seconds to begin reading before a chunk does.
 
-    An index leads to the right key frame by decoding time. Pictures of an open group that are
-    shown before their key frame are decoded after it, up to 16 of them (H.264 and HEVC), and need
-    the group before. Without an index a seek lands anywhere, so a whole group is read.
+    An index leads to the right key frame. Pictures of an open group that are shown before their key
+    frame are decoded after it and need the group before: as many as the sample shows to be
+    reordered, else up to 16 (H.264 and HEVC). Without an index a seek lands anywhere, so a whole
+    group is read.
     """
     reordered = 17 / float(rate)
     if probe.indexed:
-        return min(max(reordered, 0.25), 2.0)
+        sampled = probe.timing.reordering if probe.timing else None
+        return min(max(reordered, 0.25) if sampled is None else sampled, 2.0)
     longest = probe.timing.longest_gop if probe.timing else None
     return 1.5 * (longest if longest is not None else 10.0) + reordered
 

@@ -132,3 +132,31 @@ def test_any_packets(packets: list[Packet]) -> None:
     found = timing(STREAM, packets, Fraction(0), complete=False)
     assert found.rate is None or found.rate > 0
     assert Timing.model_validate_json(found.model_dump_json()) == found
+
+
+@given(st.integers(0, 7), st.integers(2, 9), st.integers(-400, 400))
+def test_no_leading_picture_is_further_ahead_than_the_reordering(
+    between: int, group: int, shift: int
+) -> None:
+    """Open groups: an anchor is decoded before the pictures that are shown just before it."""
+    shown = [0]
+    for anchor in range(between + 1, 100, between + 1):
+        shown += [anchor, *range(anchor - between, anchor)]
+    keys = {n * group * (between + 1) for n in range(100)}
+    packets = [
+        Packet(40 * picture, 40 * place + shift, key=picture in keys)
+        for place, picture in enumerate(shown)
+    ]
+    sampled = timing(STREAM, packets, Fraction(0), complete=False).reordering
+    assert sampled is not None
+    for place, packet in enumerate(packets):
+        if packet.key and packet.pts is not None:
+            after = [p.pts for p in packets[place:] if p.pts is not None]
+            assert packet.pts - min(after) <= sampled * 1000
+
+
+def test_a_short_sample_or_one_without_times_does_not_tell_the_reordering() -> None:
+    assert timed(*range(0, 2000, 40)).reordering is None
+    assert timed(*range(0, 8000, 40)).reordering == 0.0
+    packets = [Packet(40 * n, 40 * n if n else None) for n in range(200)]
+    assert timing(STREAM, packets, Fraction(0), complete=True).reordering is None

@@ -107,6 +107,10 @@ def test_odd_and_variable_rates_are_conformed(
 
 def test_an_index_still_needs_the_reordering_depth() -> None:
     assert preroll(probe(), Fraction(25)) == pytest.approx(17 / 25)
+    sampled = timing("25").model_copy(update={"reordering": 0.12})
+    assert preroll(probe(timing=sampled), Fraction(25)) == pytest.approx(0.12)
+    absurd = timing("25").model_copy(update={"reordering": 60.0})
+    assert preroll(probe(timing=absurd), Fraction(25)) == 2.0
     without = preroll(probe("mpegts"), Fraction(25))
     assert without == pytest.approx(3.0 + 17 / 25)
 
