@@ -27,8 +27,12 @@ upload: setup ## Upload FILE=clip.mp4 to the running farm and wait until it is r
 	@$(REELFARM) upload "$$FILE" --wait
 
 .PHONY: status
-status: setup ## List the videos of the running farm
-	@$(REELFARM) ls
+status: setup ## Say how the running farm is, and list its newest videos
+	@$(REELFARM) status
+
+.PHONY: top
+top: setup ## Watch the running farm: queues, pools, workers, failures
+	@$(REELFARM) top
 
 .PHONY: cancel
 cancel: setup ## Stop working on the video with this ID=…
@@ -39,6 +43,11 @@ cancel: setup ## Stop working on the video with this ID=…
 retry: setup ## Make the video with this ID=… anew, keeping what is finished
 	@test -n "$$ID" || { echo 'Say which video: make retry ID=…' >&2; exit 2; }
 	@$(REELFARM) retry "$$ID" --wait
+
+.PHONY: logs
+logs: setup ## Tell the story of the video with this ID=… (FOLLOW=1 until it ends)
+	@test -n "$$ID" || { echo 'Say which video: make logs ID=…' >&2; exit 2; }
+	@$(REELFARM) logs "$$ID" $${FOLLOW:+--follow}
 
 .PHONY: dlq
 dlq: setup ## List what the farm could not make (dead letters)
@@ -55,8 +64,44 @@ dlq-retry: setup ## Make the video of the dead letter with this ID=… anew
 	@$(REELFARM) dlq retry "$$ID" --wait
 
 .PHONY: worker
-worker: setup ## Run more workers; they need the S3 and Redis settings of the farm
-	@$(REELFARM) worker
+worker: setup ## Run more workers, given the farm's S3 and Redis settings (POOL=cpu for one pool)
+	@$(REELFARM) worker $${POOL:+--pool "$$POOL"}
+
+.PHONY: worker-gpu
+worker-gpu: setup ## Run workers on this host's GPUs, given the farm's S3 and Redis settings
+	@$(REELFARM) worker --pool gpu
+
+.PHONY: scale
+scale: setup ## Have N=4 workers of POOL=cpu on each host; N=auto leaves it to the policy
+	@test -n "$$POOL" && test -n "$$N" || { echo 'Say which pool and how many: make scale POOL=cpu N=4' >&2; exit 2; }
+	@$(REELFARM) scale "$$POOL" "$$N"
+
+.PHONY: drain
+drain: setup ## Have the workers of this host (or HOST=…) finish and go, until make resume HOST=…
+	@$(REELFARM) drain $(if $(filter command,$(origin HOST)),"$$HOST")
+
+.PHONY: pause
+pause: setup ## Begin nothing new (POOL=cpu for one pool); uploads are still taken
+	@$(REELFARM) pause $${POOL:+--pool "$$POOL"}
+
+.PHONY: resume
+resume: setup ## Go on with what is paused (POOL=cpu), or let the drained HOST=… work again
+	@$(REELFARM) resume $${POOL:+--pool "$$POOL"} $(if $(filter command,$(origin HOST)),--host "$$HOST")
+
+.PHONY: backup
+backup: setup ## Write what the farm remembers (no media) into FILE=farm.tar.gz
+	@test -n "$$FILE" || { echo 'Say into which file: make backup FILE=farm.tar.gz' >&2; exit 2; }
+	@$(REELFARM) backup "$$FILE"
+
+.PHONY: restore
+restore: setup ## Put back what is missing of the backup in FILE=farm.tar.gz
+	@test -n "$$FILE" || { echo 'Say which backup: make restore FILE=farm.tar.gz' >&2; exit 2; }
+	@$(REELFARM) restore "$$FILE"
+
+.PHONY: purge
+purge: setup ## Delete videos that ended more than OLDER=30d ago (STATUS=errored,canceled, DRY=1)
+	@test -n "$$OLDER" || { echo 'Say how old they are: make purge OLDER=30d' >&2; exit 2; }
+	@$(REELFARM) purge --older-than "$$OLDER" $${STATUS:+--status "$$STATUS"} $${DRY:+--dry-run}
 
 .PHONY: doctor
 doctor: setup ## Check binaries, storage, Redis and disk, and say how to mend them
@@ -89,6 +134,10 @@ soak: setup ## Films through a farm broken at random (VIDEOS=50 FAULTS=100 EVERY
 bench: setup ## Measure what the farm costs and how fast it is (WHAT=playable, QUICK=1)
 	@$(BIN)/python -m benchmarks $(WHAT) $(if $(QUICK),--quick)
 
+.PHONY: simulate
+simulate: setup ## Compare scaling policies by simulation (QUICK=1); tables, JSON and a picture
+	@$(BIN)/python -m simulation compare $(if $(QUICK),--quick)
+
 .PHONY: check
 check: setup ## Lint, formatting, types, and the direction of imports
 	@$(BIN)/ruff check .
@@ -110,6 +159,9 @@ lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
 	@command -v uv >/dev/null || { echo 'uv is needed to pin: pip install uv' >&2; exit 2; }
 	@uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	    --python-version 3.11 --extra dev pyproject.toml --output-file requirements.lock
+	@echo hatchling | uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+	    --no-emit-index-url --python-version 3.11 --constraint requirements.lock pyproject.toml - \
+	    --output-file deploy/container/requirements.lock
 
 .PHONY: clean
 clean: ## Remove the .venv and caches; the data in .reelfarm stay

@@ -6,7 +6,7 @@ are not needed any more are drained, never killed, and the idle ones first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -33,16 +33,6 @@ class Child(Protocol):
     def close(self) -> None: ...
 
 
-class Target(Protocol):
-    """Something that can be told how many workers a pool should have."""
-
-    def count(self, pool: str) -> int:
-        """How many workers the pool was last told to have."""
-
-    def scale(self, pool: str, count: int) -> None:
-        """Have that many workers of the pool, now or as soon as it can be."""
-
-
 @dataclass(slots=True)
 class _Worker:
     child: Child
@@ -64,7 +54,7 @@ class _Pool:
 class LocalTarget:
     """Pools of processes on this host. All calls come from one thread.
 
-    ``start(pool)`` starts a worker, ``is_busy(pid)`` tells whether one has a part in work,
+    ``start(pool)`` starts a worker, ``busy(pids)`` tells which of these have a part in work,
     ``clock`` gives seconds that do not go back.
     """
 
@@ -72,11 +62,11 @@ class LocalTarget:
         self,
         start: Callable[[str], Child],
         clock: Callable[[], float],
-        is_busy: Callable[[int], bool] = lambda _: False,
+        busy: Callable[[Collection[int]], Collection[int]] = lambda _: (),
     ) -> None:
         self._start = start
         self._clock = clock
-        self._is_busy = is_busy
+        self._busy = busy
         self._pools: dict[str, _Pool] = {}
 
     def count(self, pool: str) -> int:
@@ -92,7 +82,11 @@ class LocalTarget:
         """How often in a row a worker of the pool died soon after its start."""
         return self._pool(pool).quick_deaths
 
-    def scale(self, pool: str, count: int) -> None:
+    def pids(self) -> tuple[int, ...]:
+        """The processes that have not ended."""
+        return tuple(worker.child.pid for worker in self._all())
+
+    def scale(self, pool: str, count: int, reason: str = "") -> None:  # noqa: ARG002 - a port's
         """Have ``count`` workers of ``pool``; the surplus is drained, idle ones first."""
         self._pool(pool).wanted = count
         self.tend()
@@ -150,7 +144,8 @@ class LocalTarget:
         surplus = len(staying) - pool.wanted
         if surplus <= 0:
             return
-        staying.sort(key=lambda worker: self._is_busy(worker.child.pid))
+        busy = self._busy([worker.child.pid for worker in staying])
+        staying.sort(key=lambda worker: worker.child.pid in busy)
         for worker in staying[:surplus]:
             worker.draining = True
             worker.child.drain()

@@ -25,6 +25,7 @@ NAMES: Final = (
     "overhead",
     "control_plane",
     "scale_out",
+    "scaling",
     "quality",
 )
 

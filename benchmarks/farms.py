@@ -135,7 +135,8 @@ def measured_farm(directory: Path, **options: Any) -> Iterator[MeasuredFarm]:
             closing(connections.object_store(joined)) as store,
             closing(connections.redis_client(joined)) as live,
         ):
-            _await(lambda: list_workers(live, joined.namespace), _START, log)
+            if settings.min_slots:
+                _await(lambda: list_workers(live, joined.namespace), _START, log)
             yield MeasuredFarm(client, store, live, joined, found.pid, log)
     finally:
         _stop(child)

@@ -6,10 +6,14 @@
     ├── UnknownVideoError
     ├── UnknownLetterError
     ├── UploadExpiredError
-    └── ContendedError
+    ├── ContendedError
+    └── NewerSchemaError
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class CatalogError(Exception):
@@ -50,3 +54,20 @@ class ContendedError(CatalogError):
     def __init__(self, key: str, tries: int) -> None:
         super().__init__(f"{key} changed during each of {tries} attempts to replace it; try again")
         self.key = key
+
+
+class NewerSchemaError(CatalogError):
+    """A document was written by a version of the farm that knows more than this one.
+
+    ``document`` is as it was found, of which this version may believe nothing but the schema, and
+    that a state ``deleting`` means what it says.
+    """
+
+    def __init__(self, key: str, document: Mapping[str, Any], schema: int, known: int) -> None:
+        super().__init__(
+            f"{key} was written by a newer version of the farm (schema {schema}; this one knows "
+            f"{known}): upgrade this process, or leave the video to those that are upgraded"
+        )
+        self.key = key
+        self.document = document
+        self.schema = schema

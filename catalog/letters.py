@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import structlog
 from pydantic import ValidationError
 
-from catalog.errors import UnknownLetterError
+from catalog.documents import load
+from catalog.errors import NewerSchemaError, UnknownLetterError
 from jobs.letters import DeadLetter
 from storage import layout
-from storage.documents import CONTENT_TYPE, load_document
+from storage.documents import CONTENT_TYPE
 from storage.errors import MalformedError, NotFoundError, StorageError, UnavailableError
 from storage.objects import ObjectStore
 
@@ -64,7 +65,7 @@ class DeadLetters:
         infos = self._store.list(layout.DEAD_LETTERS, after=after, limit=limit)
         seen = [layout.dead_letter_id(info.key) for info in infos]
         with ThreadPoolExecutor(_READERS) as pool:
-            loaded = [letter for letter in pool.map(self._legible, seen) if letter is not None]
+            loaded = [letter for letter in pool.map(self.legible, seen) if letter is not None]
         return LetterPage(tuple(loaded), seen[-1] if len(seen) == limit else None)
 
     def remove(self, letter_id: str) -> None:
@@ -94,20 +95,20 @@ class DeadLetters:
         infos = self._store.list(layout.dead_letters(video_id))
         return [layout.dead_letter_id(info.key) for info in infos]
 
-    def _legible(self, letter_id: str) -> DeadLetter | None:
+    def legible(self, letter_id: str) -> DeadLetter | None:
+        """One letter, or None where it is gone or cannot be read, which is logged."""
         try:
             return self._load(letter_id)
-        except (MalformedError, ValidationError) as error:
+        except (MalformedError, NewerSchemaError, ValidationError) as error:
             key = layout.dead_letter(letter_id)
             _LOG.error("dead_letter_unreadable", key=key, error=str(error))
             return None
 
     def _load(self, letter_id: str) -> DeadLetter | None:
         try:
-            payload, _ = load_document(self._store, layout.dead_letter(letter_id))
+            return load(self._store, layout.dead_letter(letter_id), DeadLetter)[0]
         except NotFoundError:
             return None
-        return DeadLetter.model_validate(payload)
 
 
 def _generation(letter_id: str) -> int:

@@ -15,13 +15,17 @@ from heapq import merge
 from itertools import islice, takewhile
 from typing import Final
 
-from catalog.errors import UnknownVideoError
+import structlog
+
+from catalog.errors import NewerSchemaError, UnknownVideoError
 from catalog.videos import Catalog
 from jobs.ids import beginning, time_of
 from jobs.records import VideoRecord
 from jobs.states import TERMINAL, State
 from storage import layout
 from storage.objects import ObjectStore
+
+_LOG = structlog.get_logger(__name__)
 
 #: Records read at once for a page.
 _READERS = 8
@@ -53,6 +57,7 @@ class Listing:
         """At most ``limit`` videos in one of ``states`` (None: in any), after ``cursor``.
 
         A page may be shorter than ``limit`` before the last one where many were filtered out.
+        Videos that only newer versions of the farm can read are left out.
         """
         seen = list(islice(self._ids(states, cursor), limit))
         with ThreadPoolExecutor(_READERS) as pool:
@@ -98,4 +103,7 @@ class Listing:
         try:
             return self._catalog.load(video_id)
         except UnknownVideoError:
+            return None
+        except NewerSchemaError as error:
+            _LOG.warning("left_to_newer_version", video_id=video_id, reason=str(error))
             return None

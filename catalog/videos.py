@@ -7,6 +7,7 @@ was promised to anybody or an entry from which the sweeper finishes the work:
 * end:    record with its event → index entry → inbox entry goes
 * cancel: the same; the work is told to stop, and no longer counts
 * fail:   dead letter → record with its event → as at any end
+* fall back: record becomes ``queued``, a generation later
 * retry:  inbox entry of the next generation → record becomes ``queued`` → dead letters go
           → (answer)
 * delete: trash entry → record becomes a tombstone → (answer) → bytes go → tombstone entry
@@ -27,12 +28,20 @@ from typing import Any, Final
 
 import structlog
 
-from catalog.errors import CatalogError, ContendedError, UnknownVideoError, UploadExpiredError
+from catalog.documents import load
+from catalog.errors import (
+    CatalogError,
+    ContendedError,
+    NewerSchemaError,
+    UnknownVideoError,
+    UploadExpiredError,
+)
 from catalog.letters import DeadLetters
 from jobs.records import InboxEntry, VideoRecord
-from jobs.states import TERMINAL, TRANSITIONS, State, check_transition
+from jobs.states import RETRYABLE, TERMINAL, IllegalTransitionError, State, check_transition
+from jobs.traceparent import TRACE_IDS
 from storage import layout
-from storage.documents import create_document, load_document, replace_document
+from storage.documents import create_document, replace_document
 from storage.errors import MalformedError, NotFoundError
 from storage.objects import ObjectStore
 
@@ -43,6 +52,9 @@ _TRIES: Final = 20
 
 #: Seconds a tombstone outlives the bytes: longer than any presigned URL is good for.
 TOMBSTONE: Final = 24 * 3600.0
+
+#: States of which a video leaves by itself.
+_IN_WORK: Final = frozenset({State.QUEUED, State.PROCESSING})
 
 #: What is said of a generation, and not yet true of the next. What is published stays in its place
 #: until the next generation has something to show.
@@ -60,6 +72,9 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+#: Hears of every record that this process wrote, as it was before, if it was, and as it is.
+OnChange = Callable[[VideoRecord | None, VideoRecord], None]
+
 #: Seconds for which an upload with the same ``Idempotency-Key`` is taken for the same upload.
 IDEMPOTENCY: Final = 24 * 3600.0
 
@@ -67,7 +82,8 @@ IDEMPOTENCY: Final = 24 * 3600.0
 class Catalog:
     """Records of videos. Every call blocks; all may be used from many threads.
 
-    Each raises :class:`storage.errors.StorageError` while the storage does not answer.
+    Each raises :class:`storage.errors.StorageError` while the storage does not answer, and
+    :class:`NewerSchemaError` where it meets a document of a newer version.
     """
 
     def __init__(
@@ -76,8 +92,10 @@ class Catalog:
         *,
         tombstone: float = TOMBSTONE,
         clock: Callable[[], datetime] = utc_now,
+        on_change: OnChange = lambda before, after: None,  # noqa: ARG005
     ) -> None:
         self.letters = DeadLetters(store)
+        self._on_change = on_change
         self._store = store
         self._tombstone = tombstone
         self._clock = clock
@@ -102,6 +120,7 @@ class Catalog:
             self.remove_objects(record.id)
             self._store.delete([key])
             raise
+        self._on_change(None, accepted)
 
     def confirm(self, video_id: str) -> None:
         """Finish an acceptance that was cut off after the record was written; harmless else.
@@ -149,6 +168,7 @@ class Catalog:
             if changed.state is not record.state:
                 check_transition(video_id, record.state, changed.state)
             if replace_document(self._store, key, changed.model_dump(mode="json"), etag):
+                self._on_change(record, changed)
                 return changed
         raise ContendedError(key, _TRIES)
 
@@ -176,14 +196,32 @@ class Catalog:
         :class:`jobs.states.IllegalTransitionError`, :class:`UnknownVideoError`.
         """
         record = self.load(video_id)
-        check_transition(video_id, record.state, State.QUEUED)
+        if record.state not in RETRYABLE:
+            raise IllegalTransitionError(video_id, record.state, State.QUEUED)
         entry = InboxEntry(state="accepted").model_dump(mode="json")
         create_document(self._store, layout.inbox(video_id, record.generation + 1), entry)
         return self._renew(record)
 
+    def fall_back(self, video_id: str, generation: int, event: str) -> VideoRecord:
+        """Begin the next generation of a video that is worked on, as what it was made with failed.
+
+        One write, and nothing before it: a video in work is on the to-do list, and nobody takes
+        the entry of a generation off it that was never over. A record that is over, or already
+        in another generation, is returned as it is: several parts may fail at once. Raises
+        :class:`UnknownVideoError`.
+        """
+
+        def renewed(record: VideoRecord) -> VideoRecord:
+            if record.generation != generation or record.state not in _IN_WORK:
+                return record
+            update = {"state": State.QUEUED, "generation": generation + 1, **_UNDONE}
+            return record.model_copy(update=update).with_event(event, self._clock())
+
+        return self.update(video_id, renewed)
+
     def resumed(self, record: VideoRecord) -> VideoRecord:
         """The record, after a retry of it that was cut off has been carried out."""
-        if State.QUEUED not in TRANSITIONS[record.state]:
+        if record.state not in RETRYABLE:
             return record
         if self.entry(record.id, record.generation + 1) is None:
             return record
@@ -217,6 +255,8 @@ class Catalog:
                 self._bury(video_id)
             except UnknownVideoError:
                 self._store.delete([info.key])
+            except NewerSchemaError as error:
+                _LOG.debug("left_to_newer_version", video_id=video_id, reason=str(error))
             except (CatalogError, MalformedError, ValueError) as error:
                 _LOG.error("video_not_removed", video_id=video_id, key=info.key, error=str(error))
             else:
@@ -225,10 +265,9 @@ class Catalog:
     def entry(self, video_id: str, generation: int = 1) -> InboxEntry | None:
         """The line of the to-do list for a generation of the video."""
         try:
-            payload, _ = load_document(self._store, layout.inbox(video_id, generation))
+            return load(self._store, layout.inbox(video_id, generation), InboxEntry)[0]
         except NotFoundError:
             return None
-        return InboxEntry.model_validate(payload)
 
     def is_expired(self, entry: InboxEntry) -> bool:
         """Whether an upload was given up on."""
@@ -317,21 +356,23 @@ class Catalog:
 
     def _record(self, video_id: str) -> tuple[VideoRecord, str]:
         try:
-            payload, etag = load_document(self._store, layout.record(video_id))
+            record, etag = load(self._store, layout.record(video_id), VideoRecord)
         except NotFoundError:
             raise UnknownVideoError(video_id) from None
-        return VideoRecord.model_validate(payload), etag
+        TRACE_IDS.remember(video_id, record.trace.trace_id)
+        return record, etag
 
     def _flip(self, video_id: str, entry: InboxEntry) -> None:
         key = layout.inbox(video_id)
         for _ in range(_TRIES):
             try:
-                payload, etag = load_document(self._store, key)
+                present, etag = load(self._store, key, InboxEntry)
             except NotFoundError:
                 raise UploadExpiredError(video_id) from None
-            if InboxEntry.model_validate(payload).state not in ("receiving", entry.state):
+            if present.state not in ("receiving", entry.state):
                 raise UploadExpiredError(video_id)
-            if replace_document(self._store, key, entry.model_dump(mode="json"), etag):
+            flipped = present.model_copy(update=dict(entry))
+            if replace_document(self._store, key, flipped.model_dump(mode="json"), etag):
                 return
         raise ContendedError(key, _TRIES)
 

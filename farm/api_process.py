@@ -3,42 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 
 import redis
 import uvicorn
 from fastapi import FastAPI
 
 from farm import logging, wiring
-from farm.children import end_with_parent
+from farm.children import API, end_with_parent
+from farm.lookout import looked_at
 from farm.settings import LOOPBACK, Settings, load
+from farm.tracing import tracing
 from ingest.app import create_app
 from ingest.config import IngestConfig, IngestDeps
+from ingest.live import Live
+from ingest.measures import Measures
 from ingest.server import server_config
 from jobs.parts import INSPECT, PartRef, Pool
 from jobs.records import VideoRecord
+from jobs.tallies import Flusher
 from pipeline.advance import Advancer
+from pipeline.bench import Bench
 from storage import layout
 from storage.errors import StorageError
 from storage.objects import ObjectStore
+from transcoder.cost import LOOK_COST
 
 
 def main() -> None:
     """Serve at the address of the settings until told to stop, or left alone."""
     settings = load()
-    logging.configure(settings.log_format, settings.log_level)
+    logging.configure_process(settings, API)
     end_with_parent()
-    config = server_config(application(settings), settings.host, settings.port)
-    uvicorn.Server(config).run()
+    with tracing(settings, API) as tracer:
+        own = wiring.queue(settings, tracer=tracer)
+        tools = wiring.bench(settings, own)
+        measures = _measures(settings, own)
+        app = application(settings, own, tools, measures)
+        with Flusher(own.flush, before=measures.look):
+            uvicorn.Server(server_config(app, settings.host, settings.port)).run()
 
 
-def application(settings: Settings) -> FastAPI:
+def application(settings: Settings, own: wiring.Queue, tools: Bench, measures: Measures) -> FastAPI:
     """The application that serves the API."""
-    own = wiring.queue(settings)
-    tools = wiring.bench(settings, own)
 
     def hand_off(record: VideoRecord) -> None:
         ref = PartRef(record.id, record.generation, INSPECT)
-        own.sender.send(ref, Pool.HEAD, record.priority)
+        own.sender.send(
+            ref,
+            Pool.HEAD,
+            record.priority,
+            cost=LOOK_COST,
+            schema=record.schema_version,
+            trace=record.trace,
+        )
 
     def stop(video_id: str) -> None:
         own.board.request_stop(video_id)
@@ -57,15 +75,32 @@ def application(settings: Settings) -> FastAPI:
             progress=progress,
             stop=stop,
             ready=lambda: readiness(tools.store, own.client),
+            live=Live(own.client, settings.namespace),
+            measures=measures,
+            tallies=own.board.tallies,
+            attempts=own.board.histories,
+            tracer=tools.tracer,
         )
     )
 
 
+def _measures(settings: Settings, own: wiring.Queue) -> Measures:
+    store = looked_at(settings)
+    return Measures(
+        own.client,
+        settings.namespace,
+        store,
+        lambda: readiness(store, own.client),
+        version("reelfarm"),
+    )
+
+
 def _config(settings: Settings, profile: str) -> IngestConfig:
-    token = settings.api_token
+    token, scrape = settings.api_token, settings.metrics_token
     return IngestConfig(
         public_url=settings.public_url,
         api_token=token.get_secret_value() if token else None,
+        metrics_token=scrape.get_secret_value() if scrape else None,
         max_upload=settings.max_upload,
         profiles=(profile,),
         loopback=settings.host in LOOPBACK,

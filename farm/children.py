@@ -18,12 +18,14 @@ from autoscaler.processes import ChildProcess
 API: Final = "api"
 HEAD: Final = "head"
 CPU: Final = "cpu"
+GPU: Final = "gpu"
 
 #: What each group runs. An encode slot looks after heads before anything else.
 _MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     API: ("farm.api_process",),
     HEAD: ("farm.worker_process", "head"),
     CPU: ("farm.worker_process", "head", "cpu"),
+    GPU: ("farm.worker_process", "gpu"),
 }
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from farm import cli_dlq, describe, watch
+from farm import cli_autoscale, cli_backup, cli_control, cli_dlq, cli_logs, cli_top, describe, watch
 from farm.cli_options import Cursor, Json, Limit, Url, Wait, client_of, show_video
 from farm.display import Display
 from farm.errors import FAILED, INTERRUPTED, FarmError
@@ -74,6 +74,9 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address to serve at.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to serve at; 0 for a free one.")] = None,
     slots: Annotated[int | None, typer.Option(help="Encode slots; 0 for one per core.")] = None,
+    workers: Annotated[
+        bool, typer.Option("--workers/--no-workers", help="Whether to encode on this machine.")
+    ] = True,
     tied: Annotated[bool, typer.Option("--tied", hidden=True)] = False,
     as_json: Json = False,
 ) -> None:
@@ -83,7 +86,8 @@ def up(
     """
     from farm.hosting import run_farm
 
-    run_farm(load(host=host, port=port, slots=slots), Display(as_json=as_json), tied=tied)
+    settings = load(host=host, port=port, slots=slots)
+    run_farm(settings, Display(as_json=as_json), tied=tied, workers=workers)
 
 
 @app.command()
@@ -96,7 +100,8 @@ def worker(
     from farm.hosting import run_workers
 
     heads = slots if pool is Pool.HEAD else None
-    run_workers(load(slots=slots, head_slots=heads), pool, Display(as_json=as_json))
+    gpus = slots if pool is Pool.GPU else None
+    run_workers(load(slots=slots, head_slots=heads, gpu_slots=gpus), pool, Display(as_json=as_json))
 
 
 @app.command()
@@ -219,3 +224,7 @@ def version(as_json: Json = False) -> None:
     if as_json:
         display.document({"version": installed_version("reelfarm")})
     display.line(f"reelfarm {installed_version('reelfarm')}")
+
+
+for group in (cli_top, cli_logs, cli_control, cli_autoscale, cli_backup):
+    group.add_to(app)

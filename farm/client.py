@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -54,6 +54,10 @@ class Client:
         """One video."""
         return self._json("GET", f"/v1/videos/{video_id}")
 
+    def story(self, video_id: str) -> Video:
+        """What is recorded of how a video came about."""
+        return self._json("GET", f"/v1/farm/videos/{quote(video_id, safe='')}")
+
     def videos(self, limit: int, status: str | None = None, cursor: str | None = None) -> Video:
         """A page of videos, newest first, as the API gives it."""
         options = {"limit": limit, "status": status, "cursor": cursor}
@@ -83,6 +87,30 @@ class Client:
     def retry_dead_letter(self, letter_id: str) -> Video:
         """Have the video of a dead letter made anew; the video."""
         return self._json("POST", f"/v1/farm/dead-letters/{letter_id}/retry")
+
+    def farm(self, workers: int = 200) -> Video:
+        """Queues, pools, decisions, failures, and at most so many workers."""
+        return self._json("GET", "/v1/farm", params={"workers": workers})
+
+    def pause(self, pool: str | None = None) -> Video:
+        """Have a pool, or all, begin nothing new; what the operator has said that holds."""
+        return self._json("POST", "/v1/farm/pause", params=_given({"pool": pool}))
+
+    def resume(self, pool: str | None = None) -> Video:
+        """Let a pool, or all, go on."""
+        return self._json("POST", "/v1/farm/resume", params=_given({"pool": pool}))
+
+    def scale(self, pool: str, count: int | None) -> Video:
+        """Have so many workers of a pool; None leaves it to the policy."""
+        return self._json("POST", f"/v1/farm/pools/{_segment(pool)}", json={"count": count})
+
+    def drain(self, host: str) -> Video:
+        """Have the workers of a host finish and go."""
+        return self._json("POST", f"/v1/farm/hosts/{_segment(host)}/drain")
+
+    def undrain(self, host: str) -> Video:
+        """Let a host have workers again."""
+        return self._json("POST", f"/v1/farm/hosts/{_segment(host)}/resume")
 
     def fetch(self, url: str) -> httpx.Response:
         """Any path of the farm, or absolute URL, as it is answered."""
@@ -128,6 +156,11 @@ class Client:
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """The options that were given."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _segment(name: str) -> str:
+    """A name as one segment of a path, whatever it holds."""
+    return quote(name, safe="")
 
 
 def _is_local(url: str) -> bool:

@@ -7,6 +7,8 @@ import redis
 from farm.embedded import EmbeddedServers
 from farm.settings import Settings, replaced
 from jobs.broker import connect_redis
+from jobs.metrics import S3_DURATION, S3_ERRORS
+from jobs.tallies import Tallies
 from storage.objects import ObjectStore, S3Config, connect
 
 
@@ -54,12 +56,20 @@ def s3_config(settings: Settings) -> S3Config:
     )
 
 
-def object_store(settings: Settings) -> ObjectStore:
-    """The storage."""
-    return connect(s3_config(settings))
+def object_store(settings: Settings, tallies: Tallies | None = None) -> ObjectStore:
+    """The storage; ``tallies`` takes how long it takes to answer, and what fails."""
+    if tallies is None:
+        return connect(s3_config(settings))
+
+    def watch(operation: str, seconds: float, code: str | None) -> None:
+        tallies.observe(S3_DURATION, seconds, (operation,))
+        if code is not None:
+            tallies.add(S3_ERRORS, (operation, code))
+
+    return connect(s3_config(settings), watch=watch)
 
 
-def redis_client(settings: Settings) -> redis.Redis:
-    """The live record's and the queues' server."""
+def redis_client(settings: Settings, tallies: Tallies | None = None) -> redis.Redis:
+    """The live record's and the queues' server; ``tallies`` as above."""
     assert settings.redis_url is not None
-    return connect_redis(settings.redis_url)
+    return connect_redis(settings.redis_url, tallies)

@@ -31,33 +31,57 @@ class Display:
 
     def document(self, value: Any) -> None:
         """One JSON document, on a line of its own."""
-        self._out.file.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+        self._out.file.write(json_text(value) + "\n")
         self._out.file.flush()
 
     def line(self, text: str, style: str = "") -> None:
         """A line of the result; nothing under ``--json``."""
         if not self.as_json:
-            self._out.print(Text(text, style=style))
+            self._out.print(Text(shown(text), style=style))
 
     def say(self, text: str, style: str = "") -> None:
         """A remark beside the result; nothing under ``--json``."""
         if not self.as_json:
-            self.talk.print(Text(text, style=style))
+            self.talk.print(Text(shown(text), style=style))
 
     def complain(self, text: str) -> None:
         """An error, whatever the mode."""
-        self.talk.print(Text("error: ", style="bold red") + Text(text))
+        self.talk.print(Text("error: ", style="bold red") + Text(shown(text)))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Rows under headings; tab-separated where nobody looks."""
         if self._out.is_terminal:
             table = Table(*columns, box=None, pad_edge=False, header_style="bold")
             for row in rows:
-                table.add_row(*map(Text, row))
+                table.add_row(*(Text(shown(cell)) for cell in row))
             self._out.print(table)
             return
         for row in (columns, *rows):
-            self._out.file.write("\t".join(row) + "\n")
+            self._out.file.write("\t".join(map(shown_in_line, row)) + "\n")
+
+
+def shown(text: str) -> str:
+    """``text`` with escapes for what a terminal would obey or hide: names of files are hostile."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in text)
+
+
+def shown_in_line(text: str) -> str:
+    """The same, with line ends escaped, too."""
+    return shown(text).replace("\n", "\\n")
+
+
+def json_text(value: Any) -> str:
+    """JSON on one line that no terminal obeys; letters of all languages stay as they are."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", errors="backslashreplace").decode()
 
 
 def bytes_text(count: float) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from typing import Final
 
 import structlog
 
 from autoscaler.policy import PoolSpec
+from autoscaler.tuning import cooldown
 from farm import connections, logging, running
-from farm.children import CPU, HEAD, end_with_parent
+from farm.children import CPU, GPU, HEAD, end_with_parent
 from farm.display import Display
 from farm.embedded import EmbeddedError, EmbeddedServers
 from farm.embedded.ports import free_ports, is_free
 from farm.errors import SettingsError, StartError
+from farm.gpus import gpu_slots
 from farm.lookout import await_servers
 from farm.settings import LOOPBACK, Settings, replaced
 from farm.signals import StopSteps
@@ -27,14 +30,20 @@ from transcoder.profile import ProfileError, load_profile
 
 log = structlog.get_logger(__name__)
 
+#: Seconds from the start of a worker's process to its first part.
+_SLOT_START: Final = 1.0
 
-def run_farm(settings: Settings, display: Display, *, tied: bool = False) -> None:
+
+def run_farm(
+    settings: Settings, display: Display, *, tied: bool = False, workers: bool = True
+) -> None:
     """Run the whole farm until a signal. Raises :class:`farm.errors.FarmError`.
 
-    ``tied`` ends it also with the process at the other end of its standard input.
+    ``tied`` ends it also with the process at the other end of its standard input. Without
+    ``workers`` this host encodes nothing.
     """
     settings = _startable(settings)
-    logging.configure(settings.log_format, settings.log_level)
+    logging.configure_process(settings, logging.SUPERVISOR)
     _tell_missing_boxes()
     with ExitStack() as stack:
         stop = stack.enter_context(StopSteps.caught())
@@ -46,14 +55,14 @@ def run_farm(settings: Settings, display: Display, *, tied: bool = False) -> Non
         stack.enter_context(_started(servers))
         settings = connections.joined(settings, servers)
         _make_bucket(settings)
-        supervisor = Supervisor(settings, pools(settings), stop, servers)
+        supervisor = Supervisor(settings, pools(settings) if workers else (), stop, servers)
         stack.callback(supervisor.end)
         supervisor.serve()
         note = running.here(settings.address, connections.as_settings(servers))
         running.announce(settings.data_dir, note)
         stack.callback(running.withdraw, settings.data_dir)
         if not stop.drain:
-            _greet(settings, display)
+            _greet(settings, display, workers=workers)
         supervisor.run()
         _say_goodbye(supervisor, display)
 
@@ -64,8 +73,10 @@ def run_workers(settings: Settings, pool: Pool | None, display: Display) -> None
     Raises :class:`farm.errors.FarmError`, also where the farm's servers do not answer for long.
     """
     settings = _joinable(settings)
-    logging.configure(settings.log_format, settings.log_level)
+    logging.configure_process(settings, logging.SUPERVISOR)
     _tell_missing_boxes()
+    if pool is Pool.GPU and not settings.gpu_slots:
+        settings = replaced(settings, gpu_slots=1)
     specs = tuple(spec for spec in pools(settings) if pool is None or spec.name == pool)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSteps.caught())
@@ -84,9 +95,22 @@ def run_workers(settings: Settings, pool: Pool | None, display: Display) -> None
 
 
 def pools(settings: Settings) -> tuple[PoolSpec, ...]:
-    """The pools of one host: head slots stand by, encode slots come and go."""
-    heads, slots = settings.head_slots, settings.encode_slots
-    return PoolSpec(HEAD, heads, heads), PoolSpec(CPU, min(1, slots), slots)
+    """The pools of one host: head slots stand by, encode slots come and go.
+
+    A slot costs nothing but its memory, so there is one for every part at once. One of a graphics
+    processor stands by, to say that it is there. Raises :class:`SettingsError` where its driver
+    grants fewer sessions than a part takes.
+    """
+    heads, slots, said = settings.head_slots, settings.encode_slots, settings.slot_cooldown
+    rest = cooldown(_SLOT_START) if said is None else said
+    standing = heads if settings.min_slots else 0
+    gpus = gpu_slots(settings, load_profile(settings.profile)) if settings.gpu_slots else 0
+    each = (
+        PoolSpec(HEAD, standing, heads, rest),
+        PoolSpec(CPU, min(settings.min_slots, slots), slots, rest),
+        PoolSpec(GPU, min(1, gpus), gpus, rest),
+    )
+    return each if gpus else each[:2]
 
 
 def _check_tools(settings: Settings) -> None:
@@ -175,7 +199,8 @@ def _make_bucket(settings: Settings) -> None:
             raise StartError(f"The storage does not answer as it should: {error}") from error
 
 
-def _greet(settings: Settings, display: Display) -> None:
+def _greet(settings: Settings, display: Display, *, workers: bool) -> None:
+    slots = f"{settings.encode_slots} encode, {settings.head_slots} head"
     if display.as_json:
         display.document({"url": settings.address, "data_dir": str(settings.data_dir)})
         return
@@ -185,7 +210,7 @@ def _greet(settings: Settings, display: Display) -> None:
         ("API", f"{settings.address}/v1/videos, described at {settings.address}/docs"),
         ("storage", f"{settings.s3_endpoint or 'AWS'}, bucket {settings.s3_bucket}"),
         ("data", f"{settings.data_dir}"),
-        ("slots", f"{settings.encode_slots} encode, {settings.head_slots} head"),
+        ("slots", slots if workers else "none here"),
     ):
         display.line(f"  {name:<8} {text}")
     display.line("  Ctrl-C stops it; what is being encoded goes on at the next start.")

@@ -12,8 +12,9 @@ import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from farm import room
 from farm.errors import SettingsError
 
 PREFIX = "REELFARM_"
@@ -30,6 +32,9 @@ NONE = "null"
 #: Variables of that prefix which are no settings of ours: those of the tests, and those that
 #: Kubernetes adds where a service is called ``reelfarm``.
 _FOREIGN = re.compile(rf"{PREFIX}(TEST_\w+|(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_\w+))")
+_BOUNDS = re.compile(r"([0-9]{1,6})-([0-9]{1,6})")
+_HEADER = re.compile(r"[A-Za-z0-9-]+")
+_VALUE = re.compile(r"[\x21-\x7e][\x20-\x7e]*")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -44,8 +49,52 @@ def _begins_with(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def bounds_of(text: str) -> tuple[int, int]:
+    """Least and most of ``least-most``. Raises ValueError."""
+    found = _BOUNDS.fullmatch(text)
+    least, most = map(int, found.groups()) if found else (1, 0)
+    if least > most:
+        raise ValueError("it has to be LEAST-MOST, such as 0-10")
+    return least, most
+
+
+def _check_bounds(text: str) -> str:
+    bounds_of(text)
+    return text
+
+
+_Bounds = Annotated[str, AfterValidator(_check_bounds)]
 _HttpUrl = Annotated[str, _begins_with("http://", "https://")]
 _RedisUrl = Annotated[str, _begins_with("redis://", "rediss://", "unix://")]
+
+
+def _without_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """The same values, where the endpoint has the keys in it (``https://KEY:SECRET@host``) apart.
+
+    As in a Redis URL, they are percent-encoded. Keys that are named on their own stand.
+    """
+    scheme, separator, rest = str(values.get("s3_endpoint") or "").partition("://")
+    keys, at, host = rest.rpartition("@")
+    if not at or "/" in keys:
+        return values
+    access, _, secret = keys.partition(":")
+    found = {"s3_access_key": unquote(access), "s3_secret_key": unquote(secret)}
+    given = {name: value for name, value in values.items() if value is not None}
+    return {**values, **found, **given, "s3_endpoint": f"{scheme}{separator}{host}"}
+
+
+def headers_of(text: str) -> dict[str, str]:
+    """Headers by name, from ``name=value,name=value``. Raises ValueError, which tells no value."""
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    known = {name.strip(): value.strip() for name, _, value in pairs}
+    if not all(_HEADER.fullmatch(name) and _VALUE.fullmatch(known[name]) for name in known):
+        raise ValueError("it has to be name=value,name=value")
+    return known
+
+
+def _check_headers(headers: SecretStr) -> SecretStr:
+    headers_of(headers.get_secret_value())
+    return headers
 
 
 class Settings(BaseSettings):
@@ -84,6 +133,8 @@ class Settings(BaseSettings):
     url: str | None = None
     #: Without one, only loopback addresses are served.
     api_token: SecretStr | None = None
+    #: A further one that is good for ``GET /metrics`` and for nothing else.
+    metrics_token: SecretStr | None = None
 
     #: Bytes; uploads over it end as 413.
     max_upload: int = 64 * 1024**3
@@ -91,9 +142,45 @@ class Settings(BaseSettings):
     max_duration: float = 12 * 3600.0
     max_pixels: int = 8192 * 4352
 
-    #: Encode slots on this host; 0 for one per core.
+    #: Encode slots on this host; 0 for one per core, and no more than there is memory for.
     slots: int = Field(default=0, ge=0)
     head_slots: int = Field(default=1, ge=0)
+    #: Encode slots that stand by while nothing is to be done; with 0, head slots go, too.
+    min_slots: int = Field(default=1, ge=0)
+    #: Seconds without need after which slots go; None for what suits processes.
+    slot_cooldown: float | None = Field(default=None, ge=0)
+    #: Whom ``reelfarm autoscale`` tells how many workers the farm is to have: whoever reads the
+    #: metrics (``report``), a program of the operator's, or CloudWatch.
+    autoscale_target: Literal["report", "command", "cloudwatch"] = "report"
+    #: Least and most workers of each pool of the whole farm; a pool with 0-0 is left alone.
+    autoscale_head: _Bounds = "0-0"
+    autoscale_cpu: _Bounds = "0-10"
+    autoscale_gpu: _Bounds = "0-0"
+    #: Seconds from a decision to a worker's first part, and between two decisions.
+    autoscale_start: float = Field(default=60.0, ge=0)
+    autoscale_every: float = Field(default=10.0, ge=0.1)
+    #: Seconds within which what waits is to be done, and without need after which workers go;
+    #: None for what suits workers that take so long to start.
+    autoscale_drain: float | None = Field(default=None, ge=0)
+    autoscale_cooldown: float | None = Field(default=None, ge=0)
+    #: Most workers added, and taken away, by one decision; None for any number.
+    autoscale_step_up: int | None = Field(default=None, ge=1)
+    autoscale_step_down: int | None = Field(default=None, ge=1)
+    #: The program and its arguments, split as a shell would but run by none; and its seconds.
+    autoscale_command: str | None = None
+    autoscale_timeout: float = Field(default=60.0, gt=0)
+    #: CloudWatch: the namespace of the metrics, its region, and another address than Amazon's.
+    cloudwatch_namespace: str = "Reelfarm"
+    cloudwatch_region: str | None = None
+    cloudwatch_endpoint: _HttpUrl | None = None
+
+    #: What encodes pictures: ``auto`` takes a graphics processor where one of the farm works.
+    encoder: Literal["auto", "software", "nvenc", "vaapi", "qsv", "videotoolbox"] = "software"
+    #: Slots of the GPU pool on this host; the device, by index or render node, None for the first;
+    #: and the sessions its driver grants at once, 0 for as many as one likes.
+    gpu_slots: int = Field(default=0, ge=0)
+    gpu_device: Annotated[str, Field(pattern=r"^(\d{1,3}|/dev/dri/renderD\d{1,3})$")] | None = None
+    gpu_sessions: int = Field(default=0, ge=0)
     #: Seconds a drained worker may take to finish its part before it gives it back.
     drain_timeout: float = 600.0
 
@@ -109,11 +196,25 @@ class Settings(BaseSettings):
 
     log_format: Literal["auto", "json", "text"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    #: Bytes that the log files below ``data_dir`` take at the most; 0 for none.
+    log_files: int = Field(default=128 * 1024**2, ge=0)
+
+    #: Where an OpenTelemetry collector takes OTLP by HTTP; None for no traces.
+    otlp_endpoint: _HttpUrl | None = None
+    #: Headers it wants, as ``name=value,name=value``.
+    otlp_headers: Annotated[SecretStr, AfterValidator(_check_headers)] | None = None
+    #: Share of the uploads that are traced, unless their caller decided.
+    trace_sample: float = Field(default=1.0, ge=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_keys(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return _without_keys(values)
 
     @property
     def encode_slots(self) -> int:
         """Encode slots with the default worked out."""
-        return self.slots or os.cpu_count() or 1
+        return self.slots or room.slots(room.cores(), room.memory())
 
     @property
     def address(self) -> str:
@@ -151,9 +252,13 @@ def replaced(settings: Settings, **changes: Any) -> Settings:
 
 def environment(settings: Settings) -> dict[str, str]:
     """The environment in which a child process has exactly these settings."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     own = {PREFIX + key.upper(): _text(value) for key, value in settings.model_dump().items()}
-    return inherited | own
+    return foreign_environment() | own
+
+
+def foreign_environment() -> dict[str, str]:
+    """The environment without anything of the farm's, for programs that are none of its own."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
 
 
 def _settings(values: dict[str, Any]) -> Settings:

@@ -8,27 +8,31 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import httpx
 import redis
 import structlog
 
+from autoscaler.ledger import Ledger
 from autoscaler.local import LocalTarget
+from autoscaler.outlook import demands
 from autoscaler.policy import PoolDemand, PoolSpec
 from autoscaler.scaler import Scaler
 from farm import connections, wiring
-from farm.children import API, CPU, HEAD, starter
+from farm.children import API, starter
 from farm.embedded import EmbeddedError, EmbeddedServers
 from farm.embedded.server import Server
 from farm.errors import StartError
 from farm.lookout import Lookout, looked_at, troubles
 from farm.settings import Settings, environment
 from farm.signals import StopSteps
+from farm.tracing import tracing
+from jobs.control import Control, read
 from jobs.demand import demand
-from jobs.parts import Pool
-from jobs.workers import list_workers
+from jobs.tallies import Flusher, Tallies
+from jobs.workers import named_workers, worker_name
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +45,10 @@ _API_START: Final = 60.0
 _READY: Final = 6.0
 #: Seconds before a sweeper that failed is replaced.
 _SWEEP_AGAIN: Final = 5.0
+#: Messages of a queue that are looked at for their cost and age.
+_SAMPLE: Final = 4
 #: Seconds for workers that were told to give back what they have.
-_RELEASE: Final = 15.0
+RELEASE: Final = 15.0
 
 
 class Supervisor:
@@ -63,9 +69,23 @@ class Supervisor:
         self._stop = stop
         self._servers = servers
         self._clock = clock
-        self._redis = connections.redis_client(settings)
-        self._target = LocalTarget(starter(environment(settings)), clock, self._is_busy)
-        self._scaler = Scaler(pools, self._target, self._demand, clock)
+        self._tallies = Tallies()
+        self._redis = connections.redis_client(settings, self._tallies)
+        self._target = LocalTarget(starter(environment(settings)), clock, self._busy)
+        self._host = socket.gethostname()
+        self._scaler = Scaler(
+            pools, self._target, self._demand, clock, control=lambda: self._control, host=self._host
+        )
+        self._control = Control()
+        self._ledger = Ledger(
+            self._redis,
+            settings.namespace,
+            "local",
+            self._target.running,
+            host=self._host,
+            clock=clock,
+            wall=time.time,
+        )
         self._redis_failed = False
         disk = settings.data_dir if servers is not None and servers.servers else None
         self._store = looked_at(settings)
@@ -92,13 +112,14 @@ class Supervisor:
         """Keep everything running until the first step of a stop."""
         self._sweep.start()
         self._look.start()
-        while not self._stop.drain:
-            self._tick()
-            self._await(lambda: self._stop.drain, _TICK)
+        with Flusher(self._flush):
+            while not self._stop.drain:
+                self._tick()
+                self._await(lambda: self._stop.drain, _TICK)
 
     def busy(self) -> int:
         """How many workers of this host have a part in work, as far as is known."""
-        return len(self._busy_pids())
+        return len(self._busy(self._target.pids()))
 
     def end(self) -> None:
         """Let the workers finish, or at the second step or after ``drain_timeout`` not."""
@@ -106,18 +127,23 @@ class Supervisor:
         self._target.drain()
         if not self._await(self._is_empty, self._settings.drain_timeout, lambda: self._stop.now):
             self._target.release()
-            if not self._await(self._is_empty, _RELEASE):
+            if not self._await(self._is_empty, RELEASE):
                 log.warning("processes_killed", count=self._target.running())
                 self._target.kill()
         if self._sweep.is_alive():
-            self._sweep.join(_RELEASE)
+            self._sweep.join(RELEASE)
+        self._flush(last=True)
         self._redis.close()
         self._store.close()
+
+    def _flush(self, last: bool) -> None:
+        self._tallies.flush(self._redis, self._settings.namespace, last=last)
 
     def _tick(self) -> None:
         self._mend_servers()
         try:
-            self._scaler.step()
+            self._heed(read(self._redis, self._settings.namespace))
+            self._ledger.note(self._scaler.step())
         except redis.RedisError as error:
             if not self._redis_failed:
                 log.warning("redis_unreachable", error=str(error))
@@ -125,6 +151,15 @@ class Supervisor:
         else:
             self._redis_failed = False
         self._target.tend()
+
+    def _heed(self, said: Control) -> None:
+        """Take the operator's word, and log it; what holds from before a start as well."""
+        if said != self._control:
+            log.info(
+                "operator_said", paused=sorted(said.paused), counts=dict(said.counts),
+                draining=sorted(said.draining),
+            )  # fmt: skip
+        self._control = said
 
     def _mend_servers(self) -> None:
         for server in self._servers.servers if self._servers else ():
@@ -151,34 +186,28 @@ class Supervisor:
             )
 
     def _demand(self) -> dict[str, PoolDemand]:
-        """Parts by pool. An encode slot takes heads as well."""
-        found = demand(self._redis, self._settings.namespace)
-        heads, chunks = found.pool(Pool.HEAD), found.pool(Pool.CPU)
-        both = heads + chunks
-        return {
-            HEAD: PoolDemand(heads.waiting, heads.in_flight),
-            CPU: PoolDemand(both.waiting, both.in_flight),
-        }
+        """What there is to do. Every host asks, every second: few messages are looked at."""
+        found = demand(self._redis, self._settings.namespace, _SAMPLE)
+        return demands(found, time.time(), paused=self._control.paused)
 
-    def _is_busy(self, pid: int) -> bool:
-        return pid in self._busy_pids()
-
-    def _busy_pids(self) -> frozenset[int]:
-        host = socket.gethostname()
+    def _busy(self, pids: Collection[int]) -> frozenset[int]:
+        """Those of the processes that have a part in work, as far as is known."""
+        names = [worker_name(self._host, pid) for pid in pids]
         try:
-            workers = list_workers(self._redis, self._settings.namespace)
+            workers = named_workers(self._redis, self._settings.namespace, names)
         except redis.RedisError:
             return frozenset()
-        return frozenset(each.pid for each in workers if each.host == host and each.part)
+        return frozenset(each.pid for each in workers if each.part)
 
     def _run_sweeper(self) -> None:
         """Sweep until the end, however often a sweeper fails: it is the net under everything."""
-        while not self._sweep_end.is_set():
-            try:
-                wiring.sweeper(self._settings).run(self._sweep_end)
-            except Exception:
-                log.exception("sweeper_failed")
-                self._sweep_end.wait(_SWEEP_AGAIN)
+        with tracing(self._settings, "supervisor") as tracer:
+            while not self._sweep_end.is_set():
+                try:
+                    wiring.sweeper(self._settings, self._tallies, tracer).run(self._sweep_end)
+                except Exception:
+                    log.exception("sweeper_failed")
+                    self._sweep_end.wait(_SWEEP_AGAIN)
 
     def _api_answers(self) -> bool:
         url = f"{self._settings.address}/readyz"

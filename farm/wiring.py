@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from secrets import token_hex
 
@@ -14,13 +15,17 @@ import redis
 from catalog.videos import Catalog
 from farm.connections import object_store, redis_client
 from farm.settings import Settings
+from jobs import milestones
 from jobs.board import Board
 from jobs.broker import FarmBroker
 from jobs.send import Sender
+from jobs.tallies import Tallies
+from jobs.tracing import OFF, Tracer
 from media.binaries import find_tools
 from pipeline.advance import Advancer
 from pipeline.bench import Bench, PlanShelf
 from pipeline.blocks import BlockCache, default_limit
+from pipeline.gpu import Fleet
 from pipeline.source import SourceReader
 from pipeline.sweeper import Sweeper
 from pipeline.work import Workshop
@@ -36,22 +41,38 @@ class Queue:
     board: Board
     broker: FarmBroker
     sender: Sender
+    tracer: Tracer = OFF
+
+    def flush(self, last: bool = False) -> None:
+        """Send what this process counted."""
+        self.board.tallies.flush(self.client, self.board.keys.namespace, last=last)
 
 
-def queue(settings: Settings, *, maintains: bool = False) -> Queue:
-    """The live record and the queues; one broker of the farm ``maintains``, the sweeper's."""
-    client = redis_client(settings)
-    board = Board(client, settings.namespace)
+def queue(
+    settings: Settings,
+    *,
+    maintains: bool = False,
+    tallies: Tallies | None = None,
+    tracer: Tracer = OFF,
+) -> Queue:
+    """The live record and the queues; one broker of the farm ``maintains``, the sweeper's.
+
+    ``tallies`` are those of the process, where it has some already.
+    """
+    tallies = tallies or Tallies()
+    client = redis_client(settings, tallies)
+    board = Board(client, settings.namespace, tallies=tallies)
     broker = FarmBroker(client, settings.namespace, board.timings, maintains=maintains)
-    return Queue(client, board, broker, Sender(broker, board))
+    return Queue(client, board, broker, Sender(broker, board, tracer), tracer)
 
 
 def bench(settings: Settings, queue: Queue) -> Bench:
     """What every step works with. Raises :class:`media.errors.ToolMissingError`."""
-    store = object_store(settings)
+    tallies = queue.board.tallies
+    store = object_store(settings, tallies)
     return Bench(
         store=store,
-        catalog=Catalog(store),
+        catalog=Catalog(store, on_change=partial(milestones.tally, tallies)),
         board=queue.board,
         sender=queue.sender,
         tools=find_tools(settings.ffmpeg, settings.ffprobe),
@@ -60,6 +81,8 @@ def bench(settings: Settings, queue: Queue) -> Bench:
         host=socket.gethostname(),
         plans=PlanShelf(store),
         sources=SourceReader(store, _cache(settings)),
+        tracer=queue.tracer,
+        fleet=Fleet(queue.board, settings.encoder),
     )
 
 
@@ -78,9 +101,9 @@ def workshop(settings: Settings, queue: Queue) -> Workshop:
     return Workshop(tools, Advancer(tools))
 
 
-def sweeper(settings: Settings) -> Sweeper:
-    """A candidate for sweeping."""
-    own = queue(settings, maintains=True)
+def sweeper(settings: Settings, tallies: Tallies | None = None, tracer: Tracer = OFF) -> Sweeper:
+    """A candidate for sweeping, in a process that counts in these ``tallies``."""
+    own = queue(settings, maintains=True, tallies=tallies, tracer=tracer)
     tools = bench(settings, own)
 
     def waiting() -> Iterator[str]:
@@ -95,4 +118,5 @@ def sweeper(settings: Settings) -> Sweeper:
         Advancer(tools).advance,
         owner=owner,
         housekeep=tools.catalog.housekeep,
+        strands=lambda: tools.fleet is not None and tools.fleet.is_stranding(),
     )

@@ -5,30 +5,40 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from farm import logging, wiring
+from farm.gpus import on_device, own_gpu
 from farm.settings import load
+from farm.tracing import tracing
 from jobs.parts import Pool
+from jobs.workers import worker_name
 from pipeline.worker import serve
 
 
 def main(names: list[str]) -> int:
     """Work on parts of the pools until drained; the exit code."""
     settings = load()
-    logging.configure(settings.log_format, settings.log_level)
+    logging.configure_process(settings, "worker")
     pools = tuple(Pool(name) for name in names)
-    queue = wiring.queue(settings)
-    workshop = wiring.workshop(settings, queue)
-    with closing(workshop.bench.sources):
+    with ExitStack() as stack:
+        tracer = stack.enter_context(tracing(settings, "worker"))
+        queue = wiring.queue(settings, tracer=tracer)
+        workshop = wiring.workshop(settings, queue)
+        gpu = None
+        if Pool.GPU in pools:
+            gpu = own_gpu(settings, queue, workshop.bench.tools)
+            workshop = on_device(workshop, gpu)
+        stack.enter_context(closing(workshop.bench.sources))
         return serve(
             queue.broker,
             queue.board,
             pools,
             workshop,
             drain_timeout=settings.drain_timeout,
-            name=f"{socket.gethostname()}-{os.getpid()}",
+            name=worker_name(socket.gethostname(), os.getpid()),
             supervised=True,
+            admits=gpu.admits if gpu else lambda: True,
         )
 
 

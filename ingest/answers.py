@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+import redis
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -12,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from catalog.errors import (
+    CatalogError,
     ContendedError,
+    NewerSchemaError,
     UnknownLetterError,
     UnknownVideoError,
     UploadExpiredError,
@@ -25,7 +28,9 @@ from ingest.problems import (
     INVALID_REQUEST,
     MEDIA_TYPE,
     METHOD_NOT_ALLOWED,
+    NEWER_VERSION,
     NOT_FOUND,
+    QUEUE_UNAVAILABLE,
     STORAGE_FULL,
     STORAGE_UNAVAILABLE,
     UNKNOWN_LETTER,
@@ -58,20 +63,32 @@ def refusal_of(error: Exception) -> RefusedError:
             return error
         case RequestValidationError():
             return invalid(error.errors())
+        case CatalogError():
+            return _of_catalog(error)
+        case IllegalTransitionError():
+            return RefusedError(WRONG_STATE, f"Video {error.video_id} is {error.current}.")
+        case redis.RedisError():
+            return RefusedError(QUEUE_UNAVAILABLE, "A call to Redis failed.")
+        case StorageError():
+            return _of_storage(error)
+        case HTTPException():
+            return _of_status(error)
+        case _:
+            return RefusedError(INTERNAL, "The request ended with an unexpected error.")
+
+
+def _of_catalog(error: CatalogError) -> RefusedError:
+    match error:
         case UnknownVideoError():
             return RefusedError(UNKNOWN_VIDEO, f"There is no video {error.video_id}.")
         case UnknownLetterError():
             return RefusedError(UNKNOWN_LETTER, f"There is no dead letter {error.letter_id}.")
         case UploadExpiredError():
             return RefusedError(UPLOAD_EXPIRED, "Its time was up before the last byte was stored.")
-        case IllegalTransitionError():
-            return RefusedError(WRONG_STATE, f"Video {error.video_id} is {error.current}.")
+        case NewerSchemaError():
+            return RefusedError(NEWER_VERSION, "This process is too old to read it.")
         case ContendedError():
             return RefusedError(BUSY, "Others were changing the same video all the while.")
-        case StorageError():
-            return _of_storage(error)
-        case HTTPException():
-            return _of_status(error)
         case _:
             return RefusedError(INTERNAL, "The request ended with an unexpected error.")
 
@@ -91,7 +108,9 @@ def install(app: FastAPI) -> None:
         UnknownLetterError,
         UploadExpiredError,
         IllegalTransitionError,
+        NewerSchemaError,
         ContendedError,
+        redis.RedisError,
         StorageError,
         HTTPException,
     )
@@ -102,6 +121,8 @@ def install(app: FastAPI) -> None:
 async def _handle(request: Request, error: Exception) -> Response:
     if isinstance(error, StorageError):
         _LOG.error("storage_failed", error=str(error))
+    if isinstance(error, redis.RedisError):
+        _LOG.error("redis_failed", error=str(error))
     return answer(request, refusal_of(error))
 
 

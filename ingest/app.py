@@ -6,9 +6,10 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from ingest import answers, letters, pages, playback, schema, videos
+from ingest import answers, farm, letters, metrics, pages, playback, schema, story, videos
 from ingest.access import AccessLog
 from ingest.config import IngestConfig, IngestDeps
+from ingest.failures import RecentFailures
 from ingest.guard import Guard
 from ingest.uploads import Reception
 
@@ -32,11 +33,13 @@ def create_app(deps: IngestDeps) -> FastAPI:
     )
     app.state.deps = deps
     app.state.reception = Reception(deps.config.max_uploads)
-    for router in (videos.router, letters.router, playback.router, pages.router):
-        app.include_router(router)
+    app.state.failures = RecentFailures(deps.catalog.letters.page)
+    routed = (videos, farm, story, letters, playback, pages, metrics)
+    for module in routed:
+        app.include_router(module.router)
     pages.mount_assets(app)
     answers.install(app)
     schema.install(app, token=deps.config.api_token is not None)
     app.add_middleware(Guard, config=deps.config)
-    app.add_middleware(AccessLog)
+    app.add_middleware(AccessLog, tracer=deps.tracer, tallies=deps.tallies)
     return app

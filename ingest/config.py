@@ -7,8 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from catalog.videos import Catalog, utc_now
+from ingest.live import Live
+from ingest.measures import Measure, Unmeasured
 from ingest.threads import Threads
+from jobs.letters import Attempt
 from jobs.records import VideoRecord
+from jobs.tallies import Tallies
+from jobs.tracing import OFF, Tracer
 from storage.objects import ObjectStore
 
 
@@ -20,6 +25,8 @@ class IngestConfig:
     public_url: str | None = None
     #: Without one, only this machine is served.
     api_token: str | None = field(default=None, repr=False)
+    #: A further one, good for the metrics and for nothing else.
+    metrics_token: str | None = field(default=None, repr=False)
     #: Bytes of a video.
     max_upload: int = 64 * 1024**3
     #: The first is the one used where a request names none.
@@ -50,5 +57,15 @@ class IngestDeps:
     stop: Callable[[str], None]
     #: Name of each thing the API needs to what is wrong with it, or None.
     ready: Callable[[], Mapping[str, str | None]]
+    #: What Redis knows of the farm; None for an API without one.
+    live: Live | None = None
+    #: What a scrape tells.
+    measures: Measure = field(default_factory=Unmeasured)
+    #: Takes how long requests take.
+    tallies: Tallies = field(default_factory=Tallies)
+    #: The last runs of each part that is not done, by ``generation/part``. May raise.
+    attempts: Callable[[str], Mapping[str, tuple[Attempt, ...]]] = lambda video_id: {}  # noqa: ARG005
+    #: Takes the spans of requests.
+    tracer: Tracer = OFF
     clock: Callable[[], datetime] = utc_now
     threads: Threads = field(default_factory=Threads)

@@ -31,6 +31,8 @@ _HEALTH: Final = ("/healthz", "/readyz")
 #: What needs no token: it tells nothing that the source code does not, or has ids nobody can guess.
 _OPEN: Final = (*_HEALTH, "/", "/docs", "/openapi.json")
 _OPEN_BELOW: Final = ("/play/", "/docs/")
+#: What the metrics' own token is good for.
+METRICS: Final = "/metrics"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _PLAY: Final = "/play/"
@@ -75,7 +77,7 @@ def refusal(
         if method not in _SAFE:
             _check_origin(config, headers)
         if path not in _OPEN and not path.startswith(_OPEN_BELOW):
-            _check_token(config, headers)
+            _check_token(config, headers, path)
     except RefusedError as refused:
         return refused
     return None
@@ -149,12 +151,17 @@ def _origin(url: str) -> str:
     return parts.netloc.lower() if parts.scheme in ("http", "https") else "opaque:"
 
 
-def _check_token(config: IngestConfig, headers: Headers) -> None:
+def _check_token(config: IngestConfig, headers: Headers, path: str) -> None:
     if config.api_token is None:
         return
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    matches = compare_digest(token.strip().encode(), config.api_token.encode())
-    if scheme.lower() != "bearer" or not matches:
+    given = token.strip().encode()
+    good = [config.api_token]
+    if path == METRICS and config.metrics_token is not None:
+        good.append(config.metrics_token)
+    # Each is compared, so that the time tells nothing of them.
+    matches = [compare_digest(given, each.encode()) for each in good]
+    if scheme.lower() != "bearer" or not any(matches):
         raise RefusedError(UNAUTHORIZED, "The request carries no valid token.")
 
 

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
+from catalog.errors import NewerSchemaError, UnknownVideoError
 from ingest.config import IngestDeps
 from ingest.playables import cache_control, is_compressible, is_playable_path, media_type
 from ingest.problems import NOT_FOUND, RANGE_NOT_SATISFIABLE, UNKNOWN_VIDEO, RefusedError
@@ -31,6 +32,7 @@ from ingest.ranges import (
 from ingest.state import Deps
 from ingest.threads import blocking
 from jobs.ids import is_video_id
+from jobs.states import State
 from storage import layout
 from storage.errors import InvalidRangeError, NotFoundError
 from storage.objects import ObjectStore
@@ -87,12 +89,21 @@ async def preflight() -> Response:
 
 
 def _open(deps: IngestDeps, video_id: str, path: str, headers: Mapping[str, str]) -> ObjectStream:
-    deps.catalog.load(video_id)
+    _check_not_deleted(deps, video_id)
     key = layout.play(video_id, path)
     try:
         return _opened(deps.store, key, headers)
     except NotFoundError:
         raise RefusedError(NOT_FOUND, f"Video {video_id} has no {path} (yet).") from None
+
+
+def _check_not_deleted(deps: IngestDeps, video_id: str) -> None:
+    """What is published is served, whichever version of the farm has written the record."""
+    try:
+        deps.catalog.load(video_id)
+    except NewerSchemaError as error:
+        if error.document.get("state") == State.DELETING:
+            raise UnknownVideoError(video_id) from None
 
 
 def _opened(store: ObjectStore, key: str, headers: Mapping[str, str]) -> ObjectStream:

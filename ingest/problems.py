@@ -137,6 +137,15 @@ UNKNOWN_LETTER = Kind(
     "There is no such dead letter",
     "Its video was retried or deleted; GET /v1/farm/dead-letters lists those there are.",
 )
+UNKNOWN_POOL = Kind(
+    404, "unknown_pool", "There is no such pool", "GET /v1/farm lists those there are."
+)
+UNKNOWN_HOST = Kind(
+    404,
+    "unknown_host",
+    "No host of that name is known",
+    "It has no workers at the moment, nor any to start; GET /v1/farm lists hosts with their pools.",
+)
 METHOD_NOT_ALLOWED = Kind(
     405, "method_not_allowed", "The method is not for this path", "See the Allow header, and /docs."
 )
@@ -214,11 +223,27 @@ STORAGE_UNAVAILABLE = Kind(
     "farm's operator whether the storage is down or its disk full.",
     _SOON,
 )
+QUEUE_UNAVAILABLE = Kind(
+    503,
+    "queue_unavailable",
+    "Redis does not answer",
+    "Uploads and playback go on meanwhile. Try again in a moment. Should it last: `reelfarm "
+    "doctor` tells the farm's operator why.",
+    _SOON,
+)
 STORAGE_FULL = Kind(
     507,
     "storage_full",
     "The object storage has no room left",
     "Delete videos, or have the farm's operator give the storage more room; then send it again.",
+)
+NEWER_VERSION = Kind(
+    503,
+    "newer_version",
+    "The video belongs to a newer version of the farm",
+    "Try again in a moment: the farm is being upgraded. Should it last: have its operator upgrade "
+    "this process, too.",
+    _SOON,
 )
 BUSY = Kind(503, "busy", "Too much at once", "Try again in a moment.", _SOON)
 HTTP = "http_error"

@@ -12,12 +12,13 @@ from functools import lru_cache
 
 import structlog
 
+from catalog.documents import load
+from catalog.errors import NewerSchemaError
 from ingest.config import IngestDeps
 from ingest.views import Progress
 from jobs.records import VideoRecord
 from jobs.states import State
 from storage import layout
-from storage.documents import load_document
 from storage.errors import NotFoundError
 from storage.objects import ObjectStore
 from transcoder.plan import AAC_FRAME, Part, PartKind, Plan
@@ -47,7 +48,7 @@ def progress_of(deps: IngestDeps, record: VideoRecord) -> Progress:
         return Progress()
     try:
         plan = _plan(deps.store, record.id, record.generation)
-    except NotFoundError:
+    except (NotFoundError, NewerSchemaError):
         return Progress()
     found = deps.store.list(layout.receipts(record.id, record.generation))
     receipts = Counter(layout.receipt_name(info.key)[0] for info in found)
@@ -65,8 +66,7 @@ def _live(deps: IngestDeps, video_id: str) -> Mapping[str, float]:
 @lru_cache(maxsize=256)
 def _plan(store: ObjectStore, video_id: str, generation: int) -> Plan:
     """Plans never change, so one that was read is kept. Raises NotFoundError."""
-    document, _ = load_document(store, layout.plan(video_id, generation))
-    return Plan.model_validate(document)
+    return load(store, layout.plan(video_id, generation), Plan)[0]
 
 
 def _fraction(

@@ -29,6 +29,7 @@ class Threads:
     uploads: CapacityLimiter = field(default_factory=_limit(16))
     playback: CapacityLimiter = field(default_factory=_limit(32))
     checks: CapacityLimiter = field(default_factory=_limit(4))
+    measures: CapacityLimiter = field(default_factory=_limit(4))
 
 
 async def blocking(

@@ -23,6 +23,7 @@ from ingest.streams import chained, part_size, regroup
 from ingest.threads import blocking
 from jobs.records import VideoRecord
 from jobs.states import State
+from jobs.traceparent import TraceContext
 from storage import layout
 from storage.errors import NotFoundError, StorageError
 
@@ -92,10 +93,11 @@ async def take(
     *,
     length: int | None = None,
     claimed: bool = False,
+    trace: TraceContext | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> VideoRecord:
     """Store an upload and accept it. ``length`` is the body's, in bytes, where it is known;
-    ``claimed`` says that there is an inbox entry already.
+    ``claimed`` says that there is an inbox entry already; the video's work hangs on ``trace``.
 
     Raises RefusedError, StorageError and CatalogError; then nothing of the upload is kept.
     """
@@ -104,8 +106,10 @@ async def take(
     try:
         parts = await _begun(regroup(entry.kept(intake.chunks()), size))
         await entry.open()
-        stored = await _stored(deps, video_id, parts)
-        record = _record(deps, intake, video_id, stored)
+        with deps.tracer.span("store", facts={"video_id": video_id}) as span:
+            stored = await _stored(deps, video_id, parts)
+            span.tell({"size": stored})
+        record = _record(deps, intake, video_id, stored, trace)
         await blocking(deps.threads.records, deps.catalog.accept, record)
     except BaseException:
         if entry.exists:
@@ -138,7 +142,9 @@ async def _stored(deps: IngestDeps, video_id: str, parts: AsyncIterator[bytes]) 
         raise UploadExpiredError(video_id) from None
 
 
-def _record(deps: IngestDeps, intake: Intake, video_id: str, size: int) -> VideoRecord:
+def _record(
+    deps: IngestDeps, intake: Intake, video_id: str, size: int, trace: TraceContext | None
+) -> VideoRecord:
     options = intake.options()
     return VideoRecord(
         id=video_id,
@@ -149,6 +155,7 @@ def _record(deps: IngestDeps, intake: Intake, video_id: str, size: int) -> Video
         profile=options.profile_among(deps.config.profiles),
         priority=options.priority,
         passthrough=options.passthrough,
+        traceparent=str(trace) if trace else None,
         created_at=deps.clock(),
     )
 

@@ -23,6 +23,7 @@ from ingest.views import Progress, VideoList, VideoView, video_view
 from jobs.ids import is_video_id, new_video_id
 from jobs.records import VideoRecord
 from jobs.states import State
+from jobs.traceparent import TraceContext
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
@@ -101,9 +102,15 @@ async def upload(
             if claimed.known.state is State.QUEUED:
                 replayed.background = BackgroundTask(hand_off, deps, claimed.known)
             return replayed
-        structlog.contextvars.bind_contextvars(video_id=claimed.video_id)
+        trace: TraceContext = request.state.trace
+        about = {"video_id": claimed.video_id, "trace_id": trace.trace_id}
+        structlog.contextvars.bind_contextvars(**about)
+        deps.tracer.current().tell({"video_id": claimed.video_id})
         known = int(length) if length.isdecimal() else None
-        record = await take(deps, intake, claimed.video_id, length=known, claimed=key is not None)
+        has_entry = key is not None
+        record = await take(
+            deps, intake, claimed.video_id, length=known, claimed=has_entry, trace=trace
+        )
     answer = _accepted(video_view(record, Progress(), base_url), base_url, {})
     answer.background = BackgroundTask(hand_off, deps, record)
     return answer

@@ -149,13 +149,13 @@ def letter_view(letter: DeadLetter) -> DeadLetterView:
         part=letter.part,
         problem=letter.problem,
         counts=letter.counts,
-        attempts=tuple(_attempt(attempt) for attempt in letter.attempts),
+        attempts=tuple(attempt_view(attempt) for attempt in letter.attempts),
         evidence=letter.evidence,
         created_at=letter.created_at,
     )
 
 
-def _attempt(attempt: Attempt) -> AttemptView:
+def attempt_view(attempt: Attempt) -> AttemptView:
     seconds = None
     if attempt.began is not None and attempt.ended is not None:
         seconds = max(0.0, round((attempt.ended - attempt.began).total_seconds(), 3))

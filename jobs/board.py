@@ -25,9 +25,11 @@ import structlog
 
 from jobs import redis_scripts
 from jobs.keys import Keys
-from jobs.leases import Attempts, Cursor, Ending, Lease, Standing, field
+from jobs.leases import Attempts, Cursor, Ending, Lease, Standing, Unsent, field
 from jobs.letters import Attempt
 from jobs.parts import PartRef
+from jobs.schema import SCHEMA
+from jobs.tallies import Tallies
 from jobs.timings import Timings
 from jobs.workers import count_workers
 
@@ -42,6 +44,8 @@ _SILENCE: Final = 60.0
 #: Runs of a part that its history goes back, and characters of what each says of its end.
 _REMEMBERED: Final = 20
 _MESSAGE: Final = 300
+#: What the field of a part's history ends with.
+_RUNS: Final = "/runs"
 
 
 class Board:
@@ -53,10 +57,13 @@ class Board:
         namespace: str,
         timings: Timings | None = None,
         *,
+        tallies: Tallies | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.client = client
+        #: What this process counts.
+        self.tallies = tallies or Tallies()
         self._monotonic = monotonic
         self._wall = wall
         self._slots = 0
@@ -77,6 +84,8 @@ class Board:
         self._end_advance = client.register_script(redis_scripts.END_ADVANCE)
         self._report = client.register_script(redis_scripts.REPORT)
         self._wake = client.register_script(redis_scripts.WAKE)
+        self._move_cursor = client.register_script(redis_scripts.MOVE_CURSOR)
+        self._note_unsent = client.register_script(redis_scripts.NOTE_UNSENT)
         self._pop_awake = client.register_script(redis_scripts.POP_AWAKE)
         self._lead = client.register_script(redis_scripts.LEAD)
         self._resign = client.register_script(redis_scripts.RESIGN)
@@ -126,8 +135,9 @@ class Board:
         )
         if counts is None:
             return None
-        starts, errors, drains = counts
-        return Lease(ref, owner, _attempts(starts, errors, drains, running=1))
+        starts, errors, drains, waited = counts
+        attempts = _attempts(starts, errors, drains, running=1)
+        return Lease(ref, owner, attempts, None if waited < 0 else waited / 1000)
 
     def renew(self, lease: Lease) -> bool:
         """Keep a lease. One found gone is taken again; False when somebody else has it."""
@@ -199,12 +209,24 @@ class Board:
         One that began and never reported an end is a crash, unless it is the one that runs.
         """
         pipeline = self.client.pipeline(transaction=True)
-        pipeline.hget(self.keys.attempts(ref.video_id), f"{field(ref)}/runs")
+        pipeline.hget(self.keys.attempts(ref.video_id), field(ref) + _RUNS)
         pipeline.hget(self.keys.parts(ref.video_id), field(ref))
         runs, entry = pipeline.execute()
-        words = (entry or b"").decode().split()
-        running = words[2] if words[:1] == ["leased"] else None
-        return tuple(_attempt(run, running) for run in json.loads(runs or "[]"))
+        return _history(runs, entry)
+
+    def histories(self, video_id: str) -> dict[str, tuple[Attempt, ...]]:
+        """The history of every part of a video that is not done, by ``generation/part``."""
+        pipeline = self.client.pipeline(transaction=True)
+        pipeline.hgetall(self.keys.attempts(video_id))
+        pipeline.hgetall(self.keys.parts(video_id))
+        attempts, entries = pipeline.execute()
+        return {
+            name.decode().removesuffix(_RUNS): _history(
+                runs, entries.get(name.removesuffix(_RUNS.encode()))
+            )
+            for name, runs in attempts.items()
+            if name.endswith(_RUNS.encode())
+        }
 
     def progressed(self, ref: PartRef) -> None:
         """Forget the earlier runs of a running part: it has got on since."""
@@ -264,18 +286,22 @@ class Board:
         self._forget(
             [
                 *(keys.parts(video_id), keys.attempts(video_id), keys.progress(video_id)),
-                *(keys.retries, keys.cursor(video_id)),
+                *(keys.retries, keys.cursor(video_id), keys.unsent, keys.unsent_until),
             ],
             [video_id],
         )
 
-    def lead(self, owner: str) -> bool:
-        """Whether ``owner`` is the one that sweeps; to be asked again within the lease."""
-        return bool(self._lead([self.keys.sweeper], [owner, _ms(self.timings.sweeper_ttl)]))
+    def lead(self, owner: str, schema: int = SCHEMA) -> bool:
+        """Whether ``owner`` is the one that sweeps; to be asked again within the lease.
 
-    def resign(self, owner: str) -> None:
+        One that knows a later ``schema`` takes over at once: it can move every video on.
+        """
+        ttl = _ms(self.timings.sweeper_ttl)
+        return bool(self._lead([self.keys.sweeper], [f"{owner} {schema}", ttl, schema]))
+
+    def resign(self, owner: str, schema: int = SCHEMA) -> None:
         """Let another one sweep at once."""
-        self._resign([self.keys.sweeper], [owner])
+        self._resign([self.keys.sweeper], [f"{owner} {schema}"])
 
     def plant_sentinel(self) -> None:
         """Leave the key whose absence tells that Redis was emptied."""
@@ -351,18 +377,41 @@ class Board:
         pipeline.llen(self.keys.queue(queue))
         return sum(pipeline.execute())
 
-    def move_cursor(self, video_id: str, generation: int, place: int, *, seen: bool) -> None:
+    def move_cursor(
+        self,
+        video_id: str,
+        generation: int,
+        place: int,
+        *,
+        seen: bool,
+        unsent: Unsent | None = None,
+    ) -> None:
         """Say that all parts before that place in the plan have been sent or are done.
+
+        What is ``unsent`` behind it is noted with it, where it is known.
 
         ``seen`` is whether the caller looks at each that is not done, which it is to say before
         it does, with place 0. Else the cursor is believed for no longer than it was, and not at
         all if it is gone: a part may have been taken off the record meanwhile.
         """
         key, value = self.keys.cursor(video_id), f"{generation}/{place}"
-        if seen:
-            self.client.set(key, value, px=_ms(self.timings.cursor_ttl))
+        ttl = _ms(self.timings.cursor_ttl)
+        if unsent is not None:
+            keys = [self.keys.unsent, self.keys.unsent_until, key]
+            self._move_cursor(keys, [*self._words_of(video_id, unsent), value, ttl if seen else ""])
+        elif seen:
+            self.client.set(key, value, px=ttl)
         else:
             self.client.set(key, value, xx=True, keepttl=True)
+
+    def note_unsent(self, video_id: str, unsent: Unsent) -> None:
+        """Say what of a video's plan waits for room, so that the autoscaler sees it coming.
+
+        A hint: gone with an emptied Redis, said again at the next look, and forgotten where a
+        video says nothing more.
+        """
+        keys = [self.keys.unsent, self.keys.unsent_until]
+        self._note_unsent(keys, self._words_of(video_id, unsent))
 
     def slots(self) -> int:
         """How many workers there are, as of a few seconds ago."""
@@ -397,6 +446,10 @@ class Board:
         found = cast("dict[bytes, bytes]", self.client.hgetall(self.keys.progress(video_id)))
         return {name.decode(): float(done) for name, done in found.items()}
 
+    def _words_of(self, video_id: str, unsent: Unsent) -> list[str | int]:
+        milliseconds, ttl = round(unsent.cost * 1000), _ms(self.timings.unsent_ttl)
+        return [video_id, unsent.parts, milliseconds, unsent.pool, ttl]
+
     @property
     def _keep(self) -> int:
         return _ms(self.timings.forgotten_after)
@@ -414,6 +467,12 @@ class Board:
 def _attempts(starts: int, errors: int, drains: int, *, running: int) -> Attempts:
     crashes = max(0, starts - errors - drains - running)
     return Attempts(starts=starts, errors=errors, drains=drains, crashes=crashes)
+
+
+def _history(runs: bytes | None, entry: bytes | None) -> tuple[Attempt, ...]:
+    words = (entry or b"").decode().split()
+    running = words[2] if words[:1] == ["leased"] else None
+    return tuple(_attempt(run, running) for run in json.loads(runs or b"[]"))
 
 
 def _attempt(run: dict[str, Any], running: str | None) -> Attempt:

@@ -23,6 +23,8 @@ from redis.retry import Retry
 from jobs import redis_scripts
 from jobs.keys import Keys
 from jobs.parts import Pool, queue_names
+from jobs.tallies import Tallies
+from jobs.timed import timed
 from jobs.timings import Timings
 
 #: Seconds for connecting, and for an answer.
@@ -39,9 +41,13 @@ _BACKLOG = 8
 REDIS_ID = "redis_message_id"
 
 
-def connect_redis(url: str) -> redis.Redis:
-    """A client of bytes that never repeats a command by itself: who calls it knows what is safe."""
-    return redis.Redis.from_url(
+def connect_redis(url: str, tallies: Tallies | None = None) -> redis.Redis:
+    """A client of bytes that never repeats a command by itself: who calls it knows what is safe.
+
+    ``tallies`` takes how long its round trips take, and which fail.
+    """
+    made = redis.Redis if tallies is None else timed(tallies)
+    return made.from_url(
         url,
         protocol=2,
         retry=Retry(NoBackoff(), 0),

@@ -88,6 +88,67 @@ class Keys:
         return f"{self.board}:worker:{name}"
 
     @property
+    def control(self) -> str:
+        """Hash of what the operator wants; see :mod:`jobs.control`."""
+        return f"{self.board}:control"
+
+    @property
+    def unsent(self) -> str:
+        """Hash: long video to what of its plan is not sent yet, ``*pool`` to the sum of all."""
+        return f"{self.board}:unsent"
+
+    @property
+    def unsent_until(self) -> str:
+        """Sorted set: long video to the millisecond up to which what it said is believed."""
+        return f"{self.board}:unsent_until"
+
+    @property
+    def pace(self) -> str:
+        """Hash: class of workers to the predicted and the spent seconds of its last parts."""
+        return f"{self.board}:pace"
+
+    @property
+    def scaling(self) -> str:
+        """Hash: target, pool and host to the last decision."""
+        return f"{self.board}:scaling"
+
+    @property
+    def decisions(self) -> str:
+        """List: the last decisions that changed something, newest first."""
+        return f"{self.board}:decisions"
+
+    @property
+    def autoscaler(self) -> str:
+        """Who scales the pools of the whole farm."""
+        return f"{self.board}:autoscaler"
+
+    @property
+    def tallies(self) -> str:
+        """Hash: name of a count, its labels and bound to its value; see :mod:`jobs.tallies`."""
+        return f"{self.board}:tallies"
+
+    def tallied(self, process: str) -> str:
+        """The number of the last batch of counts of a process."""
+        return f"{self.board}:tallied:{process}"
+
+    @property
+    def devices(self) -> str:
+        """Hash: host, device and encoder to what a worker said of them; see :mod:`jobs.devices`."""
+        return f"{self.board}:devices"
+
+    def device_failures(self, name: str) -> str:
+        """Sorted set: failures of one device to the second of each."""
+        return f"{self.board}:device_failures:{name}"
+
+    def device_open(self, name: str) -> str:
+        """There while a device's circuit is open or half-open: since when, until when, why."""
+        return f"{self.board}:device_open:{name}"
+
+    def device_trial(self, name: str) -> str:
+        """There while one worker tries a device again."""
+        return f"{self.board}:device_trial:{name}"
+
+    @property
     def doorbell(self) -> str:
         """Channel: names of queues that something was put on."""
         return f"{self.board}:doorbell"

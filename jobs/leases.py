@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs.parts import PartRef
+from jobs.parts import PartRef, Pool
 
 #: How a run ended: nothing left to do, an error, or given back unfinished.
 Ending = Literal["done", "error", "drain"]
@@ -32,6 +33,8 @@ class Lease:
     ref: PartRef
     owner: str
     attempts: Attempts
+    #: Seconds from its sending to the taking; None where it was not sent, or taken before.
+    waited: float | None = dataclasses.field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,15 @@ class Cursor:
     place: int
     moving: int
     load: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """Parts of one plan that wait for room, and their predicted core-seconds."""
+
+    parts: int = 0
+    cost: float = 0.0
+    pool: Pool = Pool.CPU
 
 
 def field(ref: PartRef) -> str:

@@ -1,7 +1,8 @@
 """The durable documents of a video that is being worked on, as they stand in storage.
 
-Unknown fields are ignored, so that an older process can read what a newer one wrote.
-Times are UTC.
+A document that needs a schema which a process does not know, it does not read (:mod:`jobs.schema`).
+Fields that are merely unknown are kept as they are where the document is written again, so that an
+older process undoes nothing that a newer one wrote. Times are UTC.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from pydantic import BaseModel, ConfigDict
 
 from jobs.parts import Priority
 from jobs.states import State
+from jobs.traceparent import TraceContext, derived, parse
 
 
 class Document(BaseModel):
     """An immutable JSON document."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class InboxEntry(Document):
@@ -102,6 +104,8 @@ class VideoRecord(Document):
     profile: str = "default"
     priority: Priority = Priority.NORMAL
     passthrough: str | None = None
+    #: What the work on the video hangs on: its upload, as W3C Trace Context writes it.
+    traceparent: str | None = None
     source: SourceSummary | None = None
     renditions: tuple[Rendition, ...] = ()
     has_poster: bool = False
@@ -112,6 +116,11 @@ class VideoRecord(Document):
     created_at: datetime
     playable_at: datetime | None = None
     ready_at: datetime | None = None
+
+    @property
+    def trace(self) -> TraceContext:
+        """The trace that everything about the video belongs to."""
+        return parse(self.traceparent) or derived(self.id)
 
     def with_event(self, name: str, at: datetime | None = None) -> VideoRecord:
         """This record with the event appended, unless an event of that id is there already."""

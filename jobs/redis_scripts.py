@@ -78,13 +78,14 @@ end
 
 #: KEYS parts, attempts, leases;
 #: ARGV field, member, owner, lease ttl, ttl, host, process id, runs remembered.
-#: The counts {starts, errors, drains} with this start, or nil if the part is not to be taken.
+#: The counts {starts, errors, drains} with this start, and for how long the part was waited for
+#: since it was sent, or -1; nil if the part is not to be taken.
 #: An owner that asks again, as after an answer that got lost, starts no second time.
 TAKE: Final = (
     _RUNS
     + """
 local entry = redis.call('HGET', KEYS[1], ARGV[1])
-local state = words(entry)[1]
+local state, sent = unpack(words(entry))
 local expiry = tonumber(redis.call('ZSCORE', KEYS[3], ARGV[2]) or 0)
 local mine = owned(entry, ARGV[3])
 if state ~= 'sent' and not mine and not (state == 'leased' and expiry <= now) then return nil end
@@ -100,7 +101,8 @@ local starts = redis.call('HINCRBY', KEYS[2], ARGV[1] .. '/starts', mine and 0 o
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
 local counts = redis.call('HMGET', KEYS[2], ARGV[1] .. '/errors', ARGV[1] .. '/drains')
-return {starts, tonumber(counts[1] or 0), tonumber(counts[2] or 0)}
+local waited = state == 'sent' and math.max(0, now - tonumber(sent)) or -1
+return {starts, tonumber(counts[1] or 0), tonumber(counts[2] or 0), waited}
 """
 )
 
@@ -234,10 +236,35 @@ end
 """
 )
 
-#: KEYS parts, attempts, progress, retries, cursor; ARGV video id.
+#: What of long films is not sent yet: a hash of ``parts milliseconds pool`` by video, and under
+#: ``*pool`` the sums, in whole numbers, which never drift. A film that says nothing more in time is
+#: forgotten.
+_UNSENT: Final = """
+local function numbers(text)
+  local parts, ms, pool = string.match(text or '', '^(%d+) (%d+) ?(.*)$')
+  return tonumber(parts or 0), tonumber(ms or 0), pool
+end
+local function sum(all, parts, ms)
+  local all_parts, all_ms = numbers(all)
+  return int(math.max(0, all_parts + parts)) .. ' ' .. int(math.max(0, all_ms + ms))
+end
+local function drop_unsent(unsent, due, video)
+  local parts, ms, pool = numbers(redis.call('HGET', unsent, video))
+  redis.call('HDEL', unsent, video)
+  if redis.call('ZREM', due, video) == 1 and redis.call('ZCARD', due) == 0 then
+    redis.call('DEL', unsent)
+  elseif pool then
+    pool = '*' .. pool
+    redis.call('HSET', unsent, pool, sum(redis.call('HGET', unsent, pool), -parts, -ms))
+  end
+end
+"""
+
+#: KEYS parts, attempts, progress, retries, cursor, unsent, unsent_until; ARGV video id.
 #: Running parts keep their leases.
 FORGET: Final = (
     _ENTRY
+    + _UNSENT
     + """
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
@@ -247,6 +274,7 @@ for i = 1, #all, 2 do
   end
 end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[5])
+drop_unsent(KEYS[6], KEYS[7], ARGV[1])
 """
 )
 
@@ -329,11 +357,15 @@ if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then
 end
 """
 
-#: KEYS sweeper; ARGV owner, ttl. 1 if the owner is, or now becomes, the one that sweeps.
+#: KEYS sweeper; ARGV owner and schema, ttl, schema. 1 if the owner is, or now becomes, the one
+#: that sweeps: where there is none, or one that knows less.
 LEAD: Final = """
-if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local leader = redis.call('GET', KEYS[1])
+if leader and leader ~= ARGV[1] then
+  local knows = tonumber(string.match(leader, ' (%d+)$')) or 1
+  if knows >= tonumber(ARGV[3]) then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
@@ -342,7 +374,113 @@ RESIGN: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
 
+#: KEYS office; ARGV owner, ttl. 1 if the owner holds the office, or takes it as nobody does.
+HOLD: Final = """
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+
+#: KEYS office; ARGV owner.
+LEAVE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""
+
+#: KEYS pace; ARGV class, predicted and spent seconds, most that is remembered.
+NOTE_PACE: Final = """
+local names = {ARGV[1] .. '/predicted', ARGV[1] .. '/spent'}
+local sums = redis.call('HMGET', KEYS[1], names[1], names[2])
+local predicted = tonumber(sums[1] or 0) + tonumber(ARGV[2])
+local spent = tonumber(sums[2] or 0) + tonumber(ARGV[3])
+local share = math.min(1, tonumber(ARGV[4]) / predicted)
+redis.call('HSET', KEYS[1], names[1], string.format('%.3f', predicted * share),
+  names[2], string.format('%.3f', spent * share))
+"""
+
+#: KEYS unsent, unsent_until; ARGV video, parts, milliseconds, pool, ttl.
+NOTE_UNSENT: Final = (
+    _NOW
+    + _UNSENT
+    + """
+local said, sums = table.concat({ARGV[2], ARGV[3], ARGV[4]}, ' '), '*' .. ARGV[4]
+local found = redis.call('HMGET', KEYS[1], ARGV[1], sums)
+local parts, ms, pool = numbers(found[1])
+local gone = ARGV[2] == '0'
+if pool and (gone or pool ~= ARGV[4]) then
+  drop_unsent(KEYS[1], KEYS[2], ARGV[1])
+  parts, ms, found[2] = 0, 0, redis.call('HGET', KEYS[1], sums)
+end
+if not gone then
+  redis.call('HSET', KEYS[1], ARGV[1], said, sums, sum(found[2], ARGV[2] - parts, ARGV[3] - ms))
+  redis.call('ZADD', KEYS[2], int(now + ARGV[5]), ARGV[1])
+end
+"""
+)
+
+#: KEYS unsent, unsent_until, cursor; ARGV video, parts, milliseconds, pool, ttl, value of the
+#: cursor, its ttl or '' to leave it as it is.
+MOVE_CURSOR: Final = (
+    NOTE_UNSENT
+    + """
+if ARGV[7] ~= '' then
+  redis.call('SET', KEYS[3], ARGV[6], 'PX', ARGV[7])
+else
+  redis.call('SET', KEYS[3], ARGV[6], 'XX', 'KEEPTTL')
+end
+"""
+)
+
+#: KEYS retries, unsent, unsent_until, then for each queue its list, its messages and its dead
+#: letters; ARGV most messages that are looked at of a queue, most films that are forgotten, pools.
+#: Parts that wait after an error, unsent parts and milliseconds of each pool, and for each queue
+#: what waits, what is held, what is dead, and the costs and the times of the messages looked at:
+#: the longest waiting one, the newest one, and others at equal distances between them.
+DEMAND: Final = (
+    _NOW
+    + _UNSENT
+    + """
+local late = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', int(now), 'LIMIT', 0, ARGV[2])
+for _, video in ipairs(late) do drop_unsent(KEYS[2], KEYS[3], video) end
+local found = {redis.call('ZCARD', KEYS[1]), {}}
+for i = 3, #ARGV do
+  local parts, ms = numbers(redis.call('HGET', KEYS[2], '*' .. ARGV[i]))
+  found[2][2 * i - 5] = parts
+  found[2][2 * i - 4] = ms
+end
+for k = 4, #KEYS, 3 do
+  local waiting = redis.call('LLEN', KEYS[k])
+  local count = math.min(waiting, tonumber(ARGV[1]))
+  local ids = {}
+  for i = 0, count - 1 do
+    local place = count > 1 and math.floor(i * (waiting - 1) / (count - 1)) or 0
+    ids[#ids + 1] = redis.call('LINDEX', KEYS[k], place)
+  end
+  local seen = {}
+  for _, message in ipairs(#ids > 0 and redis.call('HMGET', KEYS[k + 1], unpack(ids)) or {}) do
+    local read, fields = pcall(cjson.decode, message or '')
+    if read and type(fields) == 'table' and type(fields.options) == 'table' then
+      seen[#seen + 1] = tostring(tonumber(fields.options.cost) or 0)
+      seen[#seen + 1] = int(tonumber(fields.message_timestamp) or now)
+    end
+  end
+  found[#found + 1] = {waiting, redis.call('HLEN', KEYS[k + 1]), redis.call('ZCARD', KEYS[k + 2]),
+    seen}
+end
+return found
+"""
+)
+
 #: KEYS queue; ARGV channel, name of the queue, most that may wait.
 RING: Final = """
 if redis.call('LLEN', KEYS[1]) <= tonumber(ARGV[3]) then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
+"""
+
+#: KEYS tallies, last batch of the process; ARGV number, ttl in seconds, name, amount, name, …
+#: A batch that came before changes nothing.
+TALLY: Final = """
+if tonumber(redis.call('GET', KEYS[2]) or 0) >= tonumber(ARGV[1]) then return 0 end
+for i = 3, #ARGV, 2 do redis.call('HINCRBYFLOAT', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+return 1
 """

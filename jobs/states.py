@@ -21,10 +21,15 @@ class State(StrEnum):
 #: Reached only by an explicit request once left.
 TERMINAL: Final = frozenset({State.READY, State.ERRORED, State.CANCELED})
 
+#: From which somebody may ask for a new generation; the farm itself begins one in ``processing``.
+RETRYABLE: Final = frozenset({State.ERRORED, State.CANCELED})
+
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.RECEIVING: frozenset({State.QUEUED}),
     State.QUEUED: frozenset({State.PROCESSING, State.ERRORED, State.CANCELED, State.DELETING}),
-    State.PROCESSING: frozenset({State.READY, State.ERRORED, State.CANCELED, State.DELETING}),
+    State.PROCESSING: frozenset(
+        {State.READY, State.QUEUED, State.ERRORED, State.CANCELED, State.DELETING}
+    ),
     State.READY: frozenset({State.DELETING}),
     State.ERRORED: frozenset({State.QUEUED, State.DELETING}),
     State.CANCELED: frozenset({State.QUEUED, State.DELETING}),

@@ -34,6 +34,8 @@ class Timings:
     advance_every: float = 1.0
     #: For so long it is believed that the parts up to the cursor are on their way or done.
     cursor_ttl: float = 10.0
+    #: For so long it is believed what a video said of its parts that are not sent yet.
+    unsent_ttl: float = 600.0
     #: Between two counts of the workers.
     count_every: float = 5.0
     #: Between two looks of an idle slot at its queues, should the doorbell fail.

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+from media.command import Device
+from media.devices import Access, access
 from media.libraries import needed_by
 
 #: Libraries of the system, from which one is also loaded by name while running; and what tells a
@@ -45,6 +47,8 @@ class Box:
     ports: tuple[int, ...] = ()
     #: Whether a host is given by name.
     resolves: bool = False
+    #: Device files to read, write and control.
+    devices: tuple[str, ...] = ()
 
     def rules(self, parent: int, limits: Mapping[str, int]) -> dict[str, Any]:
         """What :mod:`media.launch` is told, in plain types."""
@@ -56,6 +60,7 @@ class Box:
             "writes": self.writes,
             "ports": self.ports,
             "resolves": self.resolves,
+            "devices": self.devices,
         }
 
 
@@ -65,15 +70,20 @@ def box_for(
     *,
     scratch: Path | None = None,
     reads: Sequence[Path] = (),
+    device: Device | None = None,
 ) -> Box:
-    """The box in which ``program`` can do what ``arguments`` say; ``reads`` are allowed besides."""
+    """The box in which ``program`` can do what ``arguments`` say; ``reads`` are allowed besides.
+
+    It holds nothing of any graphics processor but of the one ``device`` that is named.
+    """
     sources = tuple(_values(arguments, "-i"))
     hosts = [urlsplit(source) for source in sources if source.startswith(_URL)]
     resolves = any(not _is_address(url.hostname or "") for url in hosts)
     libraries = needed_by(program)
+    held = Access((), ()) if device is None else access(device)
     return Box(
         reads=(
-            *(*_SYSTEM, *libraries.folders, *(_NAMES if resolves else ())),
+            *(*_SYSTEM, *libraries.folders, *(_NAMES if resolves else ()), *held.reads),
             *(file for file in sources if file.startswith("/")),
             *map(str, reads),
         ),
@@ -81,6 +91,7 @@ def box_for(
         writes=() if scratch is None else (str(scratch),),
         ports=(*dict.fromkeys(map(_port, hosts)), *((_NAME_SERVICE,) if resolves else ())),
         resolves=resolves,
+        devices=held.nodes,
     )
 
 

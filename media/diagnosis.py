@@ -67,9 +67,15 @@ _DAMAGE: Final = re.compile(
 
 
 class Diagnosis:
-    """Fed with stderr as it comes; keeps its last lines and what they say of the source."""
+    """Fed with stderr as it comes; keeps its last lines and what they say of the source.
 
-    def __init__(self) -> None:
+    ``faults`` finds lines that say that a device failed, of which the first is kept: as many
+    encoders as there are rungs say more after it than is kept of the end.
+    """
+
+    def __init__(self, faults: re.Pattern[str] | None = None) -> None:
+        self._faults = faults
+        self.fault: str | None = None
         self._tail: deque[str] = deque(maxlen=TAIL)
         self.status: int | None = None
         self._partial = b""
@@ -102,6 +108,8 @@ class Diagnosis:
         if not line:
             return
         self._tail.append(line)
+        if self._faults and self.fault is None and self._faults.search(line):
+            self.fault = redact(line)[:_LINE]
         self._wire = self._wire or _WIRE.match(line) is not None
         self._contents = self._contents or _CONTENTS.match(line) is not None
         if not _TELLING.search(line):  # a damaged film complains thousands of times

@@ -61,6 +61,8 @@ class Evidence:
     #: Exit status; negative for the signal that ended the process; None while unknown.
     exit_code: int | None = None
     wall: float = 0.0
+    #: The first line that told of a failure of the graphics processor it used.
+    fault: str | None = None
 
     def describe_exit(self) -> str:
         """The exit in words, such as ``exit status 183`` or ``killed by SIGKILL``."""

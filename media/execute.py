@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from media.box import box_for
-from media.command import SINK
+from media.command import SINK, Device
+from media.devices import FAULTS
 from media.diagnosis import Diagnosis
 from media.errors import (
     CanceledError,
@@ -33,6 +34,7 @@ from media.errors import (
 from media.limits import Limits
 from media.pipes import Reader, Sink, close_all
 from media.redact import redact_all
+from media.reports import ProcessReport, listener
 from media.scratch import used
 from media.spawn import Child, Exit, spawn
 
@@ -89,6 +91,8 @@ class Job:
     scratch: Path | None = None
     #: Files and folders to read besides what the arguments name.
     reads: tuple[Path, ...] = ()
+    #: The graphics processor it may use.
+    device: Device | None = None
     cancel: threading.Event | None = None
     clock: Callable[[], float] = time.monotonic
 
@@ -105,7 +109,7 @@ class _Run:
             raise ValueError(f"the sinks {names} must each be used once and be among those given")
         self._job = job
         self._wake = threading.Event()
-        self._diagnosis = Diagnosis()
+        self._diagnosis = Diagnosis(FAULTS if job.device else None)
         self._names = names
         self._started = self._moved = job.clock()
         self._position: object = None
@@ -122,13 +126,32 @@ class _Run:
             for reader in self._readers:
                 reader.start()
             ended = self._watch(child)
-        except BaseException:
+        except BaseException as error:
             self._abandon(child)
+            self._report(child.exit if child else None, type(error).__name__)
             raise
         finally:
             close_all(self._readers)
         self._tell(ended)
+        self._report(ended)
         return self._verdict(ended)
+
+    def _report(self, ended: Exit | None, error: str | None = None) -> None:
+        listens = listener()
+        if listens is None:
+            return
+        evidence = self._evidence()
+        known = ended or Exit(code=0, cpu=0.0, max_rss=0, started=False)
+        report = ProcessReport(
+            program=self._job.program.name,
+            argv_shown=evidence.argv,
+            wall=evidence.wall,
+            cpu=known.cpu,
+            max_rss=known.max_rss,
+            status=known.code if known.started else None,
+            error=error,
+        )
+        listens(report)
 
     def _tell(self, ended: Exit) -> None:
         told = {
@@ -157,13 +180,20 @@ class _Run:
 
     def _spawn(self) -> Child:
         job, pipes = self._job, {SINK + r.name: f"pipe:{r.write_fd}" for r in self._readers[:-1]}
+        limits = job.limits if job.device is None else job.limits.on_a_device()
         return spawn(
             (str(job.program), *(pipes.get(a, a) for a in job.arguments)),
             stderr=self._readers[-1].write_fd,
             pass_fds=tuple(reader.write_fd for reader in self._readers[:-1]),
-            resources=job.limits.resources(job.deadline, writes=job.scratch is not None),
+            resources=limits.resources(job.deadline, writes=job.scratch is not None),
             niceness=job.niceness,
-            box=box_for(job.program, job.arguments, scratch=job.scratch, reads=job.reads),
+            box=box_for(
+                job.program,
+                job.arguments,
+                scratch=job.scratch,
+                reads=job.reads,
+                device=job.device,
+            ),
             cwd=job.scratch,
         )
 
@@ -242,7 +272,7 @@ class _Run:
     def _evidence(self, exit_code: int | None = None) -> Evidence:
         argv = redact_all((str(self._job.program), *self._job.arguments))
         wall = self._job.clock() - self._started
-        return Evidence(argv, self._diagnosis.tail, exit_code, wall)
+        return Evidence(argv, self._diagnosis.tail, exit_code, wall, self._diagnosis.fault)
 
     def _verdict(self, ended: Exit) -> Finished:
         self._diagnosis.finish()

@@ -35,12 +35,16 @@ _NET_SINCE = 4
 #: Abstract unix sockets of others, and signals to others.
 _SCOPES, SCOPES_SINCE = 3, 6
 
+_IOCTL_DEVICE = 1 << 15
+
 _READS = _READ_FILE | _READ_DIR
+#: A driver is spoken to by opening its node to read and write, and by ioctl.
+_DRIVES = _READ_FILE | _WRITE_FILE | _IOCTL_DEVICE
 _WRITES = (
     _READS | _WRITE_FILE | _TRUNCATE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_FILE
 )  # fmt: skip
 #: All else is for folders only, and refused for a file.
-_OF_A_FILE = _EXECUTE | _READ_FILE | _WRITE_FILE | _TRUNCATE
+_OF_A_FILE = _EXECUTE | _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEVICE
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -56,11 +60,17 @@ def abi() -> int:
 
 
 def restrict(
-    *, reads: Sequence[str], executes: Sequence[str], writes: Sequence[str], ports: Sequence[int]
+    *,
+    reads: Sequence[str],
+    executes: Sequence[str],
+    writes: Sequence[str],
+    ports: Sequence[int],
+    devices: Sequence[str] = (),
 ) -> None:
     """Leave this process, and what it becomes, these files and folders, and connects to ports.
 
-    A path that cannot be had stays forbidden. ``ports`` are TCP ports of any host. Raises
+    A path that cannot be had stays forbidden. ``ports`` are TCP ports of any host, ``devices``
+    the nodes of drivers that may be spoken to. Raises
     :class:`OSError` where the kernel refuses; does nothing where it has no Landlock.
     """
     version = abi()
@@ -72,6 +82,7 @@ def restrict(
         _allow_paths(ruleset, reads, _READS & handled)
         _allow_paths(ruleset, executes, (_EXECUTE | _READ_FILE) & handled)
         _allow_paths(ruleset, writes, _WRITES & handled)
+        _allow_paths(ruleset, devices, _DRIVES & handled)
         if version >= _NET_SINCE:
             _allow_ports(ruleset, ports)
         _call(_RESTRICT_SELF, ruleset, 0)

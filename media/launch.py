@@ -106,6 +106,7 @@ def _landlock(rules: Rules) -> None:
             executes=rules["executes"],
             writes=rules["writes"],
             ports=rules["ports"],
+            devices=rules["devices"],
         )
 
 
@@ -115,6 +116,7 @@ def _seccomp(rules: Rules) -> None:
             connects=bool(rules["ports"]),
             resolves=rules["resolves"],
             writes=bool(rules["writes"]),
+            drives=bool(rules["devices"]),
         )
 
 

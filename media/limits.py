@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _MIB = 1024 * 1024
 
@@ -22,6 +22,14 @@ class Limits:
     #: without scratch not a byte can be written to any file.
     scratch: int = 64 * _MIB
     open_files: int | None = 256
+
+    def on_a_device(self) -> Limits:
+        """The same for a process that uses a graphics processor.
+
+        Its driver maps the device's memory, and reserves room for it by tens of gigabytes, of
+        which next to nothing is ever used.
+        """
+        return replace(self, address_space=None)
 
     def resources(self, deadline: float, *, writes: bool) -> dict[str, int]:
         """Limits by their ``RLIMIT_`` name for a run that may take ``deadline`` seconds.

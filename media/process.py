@@ -64,6 +64,7 @@ def run(
             chatter=frozenset({_PROGRESS, "stderr"}),
             limits=limits or Limits(),
             scratch=scratch,
+            device=command.device,
             cancel=cancel,
             clock=clock,
         )

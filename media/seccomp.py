@@ -83,17 +83,20 @@ _PR_SET_PDEATHSIG = 1
 _OWNER_BY_FCNTL, _OWNER_BY_IOCTL = (8, 10, 15), (0x8901, 0x8902)
 #: O_WRONLY, O_RDWR, O_CREAT, O_TRUNC.
 _OPEN_TO_WRITE = 0o1103
+#: O_CREAT, O_TRUNC: what is refused where a device's node has to be opened to write.
+_OPEN_TO_MAKE = 0o1100
 
 #: Without this, kernels before 5.16 slow down every filtered process against Spectre.
 _SPEC_ALLOW = 4
 
 
-def restrict(*, connects: bool, resolves: bool, writes: bool) -> None:
+def restrict(*, connects: bool, resolves: bool, writes: bool, drives: bool = False) -> None:
     """Filter the system calls of this process, and of what it becomes, for good.
 
     ``connects``: TCP connections may be opened. ``resolves``: names are looked up, which takes
-    UDP. ``writes``: files may be written. Needs no_new_privs. Raises :class:`OSError` where the
-    kernel refuses; does nothing on machines whose numbers are not known here.
+    UDP. ``writes``: files may be written. ``drives``: a driver's node is opened to write, so that
+    it is left to Landlock and to the limit on files what may be. Needs no_new_privs. Raises
+    :class:`OSError` where the kernel refuses; does nothing on machines whose numbers are not known.
     """
     machine = _MACHINES.get(os.uname().machine)
     if machine is None or ctypes.sizeof(ctypes.c_void_p) != 8:
@@ -105,6 +108,7 @@ def restrict(*, connects: bool, resolves: bool, writes: bool) -> None:
             connects=connects,
             resolves=resolves,
             writes=writes,
+            drives=drives,
         )
     )
     buffer = ctypes.create_string_buffer(code, len(code))
@@ -116,7 +120,9 @@ def restrict(*, connects: bool, resolves: bool, writes: bool) -> None:
     raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def program(machine: str, *, pid: int, connects: bool, resolves: bool, writes: bool) -> list[bytes]:
+def program(
+    machine: str, *, pid: int, connects: bool, resolves: bool, writes: bool, drives: bool = False
+) -> list[bytes]:
     """The filter's instructions, each 8 bytes; see linux/filter.h and seccomp(2)."""
     audit, column, _ = _MACHINES[machine]
     numbers = _numbers(_CLOSER, column)
@@ -137,7 +143,8 @@ def program(machine: str, *, pid: int, connects: bool, resolves: bool, writes: b
     }
     if not writes:
         refused += _numbers(_WRITES, column).values()
-        closer |= {"open": _without(1, _OPEN_TO_WRITE), "openat": _without(2, _OPEN_TO_WRITE)}
+        bits = _OPEN_TO_MAKE if drives else _OPEN_TO_WRITE
+        closer |= {"open": _without(1, bits), "openat": _without(2, bits)}
     steps = [_load(4), _jump(_EQUAL, audit, 1, 0), _end(_KILL)]
     steps += [_load(0), _jump(_AT_LEAST, _NEWER, 0, 1), _end(_UNKNOWN)]
     for number in refused:

@@ -36,6 +36,8 @@ _LAUNCH: Final = (
 
 #: Nothing of ours: no credentials, no proxies, no library paths.
 _ENVIRONMENT: Final = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
+#: Of a process that uses a device: its driver has nowhere to keep what it compiles.
+_OF_A_DEVICE: Final = {"CUDA_CACHE_DISABLE": "1"}
 
 _POLL: Final = 0.01
 
@@ -160,7 +162,7 @@ def spawn(
             stderr=stderr,
             pass_fds=(*pass_fds, tells),
             start_new_session=True,
-            env=_ENVIRONMENT,
+            env=_ENVIRONMENT | (_OF_A_DEVICE if box.devices else {}),
             cwd=cwd or "/",
         )
     except BaseException:

@@ -23,21 +23,26 @@ from enum import Enum
 from typing import Final
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from catalog.errors import UnknownVideoError
 from catalog.videos import is_terminal, utc_now
 from jobs.ids import new_run_id
+from jobs.leases import Unsent
 from jobs.letters import DeadLetter
-from jobs.parts import CLEAN, INSPECT, PartRef, Pool, queue_name
+from jobs.metrics import PART_RETRIES
+from jobs.parts import CLEAN, INSPECT, PartRef, Pool, Priority, queue_name
 from jobs.records import VideoRecord
 from jobs.states import State
-from pipeline.bench import Bench
+from pipeline.bench import Bench, needed_schema
 from pipeline.errors import PermanentError, TransientError
-from pipeline.fail import fail
+from pipeline.fail import fail, fall_back
 from pipeline.finish import finish, remove_leftovers
+from pipeline.gpu import main_pool, on_gpu, place_of
 from pipeline.letters import dead_letter
 from pipeline.problems import explained
 from pipeline.publish import Publisher
+from transcoder.cost import LOOK_COST, UNPLANNED_COST
 from transcoder.plan import Part, Plan
 
 _LOG = structlog.get_logger(__name__)
@@ -92,7 +97,8 @@ class Advancer:
         more = False
         while again:
             try:
-                then = self._step(video_id, run)
+                with bound_contextvars(video_id=video_id):
+                    then = self._step(video_id, run)
             except BaseException:
                 # Whoever left word is served by the sweeper; the right to advance is given up.
                 while self.bench.board.end_advance(video_id, owner):
@@ -185,7 +191,7 @@ class Advancer:
         queued = record.state is State.QUEUED
         plan = None if queued else self.bench.plans.load(record.id, record.generation)
         if plan is None:
-            self._send(record, INSPECT, Pool.HEAD)
+            self._send(record, INSPECT, Pool.HEAD, LOOK_COST)
             return _Next.NOTHING
         ref = PartRef(record.id, record.generation, PUBLISH)
         try:
@@ -204,18 +210,22 @@ class Advancer:
         if len(plan.parts) <= _FEW:
             return None
         board = self.bench.board
-        cursor = board.cursor(record.id, record.generation, queue_name(Pool.CPU, record.priority))
+        queue = queue_name(main_pool(plan), record.priority, needed_schema(record, plan))
+        cursor = board.cursor(record.id, record.generation, queue)
         if cursor is None or len(plan.parts) - cursor.place + cursor.moving <= _FEW:
             return None
-        if not Publisher(self.bench, record, plan).extend():
+        with self.bench.tracer.span("publish", trace=record.trace, facts={"look": "quick"}):
+            joined_on = Publisher(self.bench, record, plan).extend()
+        if not joined_on:
             return None
         # The caller's own part is on its way until it has returned.
         free = self._free(cursor.moving - (run is not None), cursor.load)
         parts = plan.parts[cursor.place : cursor.place + min(free, _BATCH)]
         place = cursor.place + len(parts)
         if parts:
-            self._send_all(record, parts)
-            board.move_cursor(record.id, record.generation, place, seen=False)
+            self._send_all(record, plan, parts)
+            unsent = Unsent(len(plan.parts) - place, plan.costs_from[place], main_pool(plan))
+            board.move_cursor(record.id, record.generation, place, seen=False, unsent=unsent)
         if len(parts) < free and place < len(plan.parts):
             return _Next.MORE
         board.wake(record.id, board.timings.cursor_ttl)
@@ -230,21 +240,31 @@ class Advancer:
             board.move_cursor(record.id, record.generation, 0, seen=True)
         # Looked up before the receipts: what ends in between is then on its way, or done, or both.
         moving = self._moving(record)
-        state = Publisher(self.bench, record, plan).publish()
+        tracer = self.bench.tracer
+        with tracer.span("publish", trace=record.trace, facts={"look": "thorough"}):
+            state = Publisher(self.bench, record, plan).publish()
         if state.complete:
-            finish(self.bench, record, plan)
+            with tracer.span("finish", trace=record.trace):
+                finish(self.bench, record, plan)
             return _Next.NOTHING
         self._forgive(PartRef(record.id, record.generation, PUBLISH))
+        if self._is_stranded(plan, state.done):
+            fall_back(self.bench, record.id, record.generation, "no device for it works")
+            return _Next.MORE
         known = state.done | moving
         idle = [part for part in plan.parts if part.id not in known]
-        load = board.load(queue_name(Pool.CPU, record.priority))
+        queue = queue_name(main_pool(plan), record.priority, needed_schema(record, plan))
+        load = board.load(queue)
         free = self._free(len(moving - state.done), load)
         batch = idle[: min(free, _BATCH)]
-        self._send_all(record, batch)
+        self._send_all(record, plan, batch)
         rest = idle[len(batch) :]
+        unsent = Unsent(len(rest), sum(part.cost for part in rest), main_pool(plan))
         if is_long:
             place = plan.places[rest[0].id] if rest else len(plan.parts)
-            board.move_cursor(record.id, record.generation, place, seen=False)
+            board.move_cursor(record.id, record.generation, place, seen=False, unsent=unsent)
+        elif len(plan.parts) > WINDOW:
+            board.note_unsent(record.id, unsent)
         if rest and len(batch) < free:
             return _Next.MORE
         if not state.begun or len(plan.parts) - len(state.done) <= _FEW:
@@ -260,8 +280,24 @@ class Advancer:
         enough = self.bench.board.slots() * 3 // 2
         return max(WINDOW - moving, enough - max(moving, load), 0)
 
+    def _is_stranded(self, plan: Plan, done: frozenset[str]) -> bool:
+        """Whether parts wait for a graphics processor, and every one there is is out of use."""
+        fleet = self.bench.fleet
+        if fleet is None or main_pool(plan) is not Pool.GPU:
+            return False
+        waiting = any(on_gpu(plan, part) and part.id not in done for part in plan.parts)
+        return waiting and fleet.has_given_up(plan)
+
     def _give_up(self, letter: DeadLetter, run: str | None) -> None:
-        """End the video, if it is not over; whatever became of it meanwhile is gone by."""
+        """End the video, if it is not over; whatever became of it meanwhile is gone by.
+
+        Pieces of a graphics processor's that do not fit each other are no reason to end it.
+        """
+        plan = self.bench.plans.load(letter.video_id, letter.generation)
+        if plan is not None and main_pool(plan) is Pool.GPU:
+            fall_back(self.bench, letter.video_id, letter.generation, letter.problem.message)
+            self._step(letter.video_id, run)
+            return
         fail(self.bench, letter.video_id, letter.generation, letter.problem, letter)
         self._step(letter.video_id, run)
 
@@ -279,6 +315,7 @@ class Advancer:
         pause = None if last else board.timings.retry_first * 2.0 ** (errors - 1)
         board.release(lease, "error", pause, code=problem.code, message=problem.message)
         if not last:
+            board.tallies.add(PART_RETRIES, (PUBLISH,))
             _LOG.warning("publish_failed", code=problem.code, retry_in=pause)
             return
         counts, attempts = board.attempts(ref), board.history(ref)
@@ -300,10 +337,21 @@ class Advancer:
         names = self.bench.board.parts_in_flight(record.id)
         return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
-    def _send_all(self, record: VideoRecord, parts: Sequence[Part]) -> None:
+    def _send_all(self, record: VideoRecord, plan: Plan, parts: Sequence[Part]) -> None:
         for part in parts:
-            self._send(record, part.id, Pool.HEAD if part.head else Pool.CPU)
+            pool, priority = place_of(plan, part, record.priority)
+            self._send(record, part.id, pool, part.cost, plan, priority)
 
-    def _send(self, record: VideoRecord, part: str, pool: Pool) -> None:
-        ref = PartRef(record.id, record.generation, part)
-        self.bench.sender.send(ref, pool, record.priority)
+    def _send(
+        self,
+        record: VideoRecord,
+        part: str,
+        pool: Pool,
+        cost: float = UNPLANNED_COST,
+        plan: Plan | None = None,
+        priority: Priority | None = None,
+    ) -> None:
+        ref, needs = PartRef(record.id, record.generation, part), needed_schema(record, plan)
+        self.bench.sender.send(
+            ref, pool, priority or record.priority, cost=cost, schema=needs, trace=record.trace
+        )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from catalog.documents import load
 from catalog.videos import Catalog
 from jobs.board import Board
 from jobs.parts import PartRef
+from jobs.records import VideoRecord
 from jobs.send import Sender
+from jobs.tracing import OFF, Tracer
 from media.binaries import Tools
 from media.safety import input_mapping
+from pipeline.gpu import Fleet, Gpu
 from pipeline.source import SourceReader
 from storage import layout
-from storage.documents import load_document
 from storage.errors import NotFoundError
 from storage.objects import ObjectStore
 from transcoder.plan import Plan
@@ -39,6 +42,12 @@ class Bench:
     plans: PlanShelf
     #: Lends the addresses by which ffmpeg reads sources.
     sources: SourceReader
+    #: Takes the spans of traces.
+    tracer: Tracer = OFF
+    #: What is known of the farm's graphics processors; None for a farm that has none.
+    fleet: Fleet | None = None
+    #: This worker's own, in the GPU pool.
+    gpu: Gpu | None = None
 
     @property
     def max_pixels(self) -> int:
@@ -51,6 +60,11 @@ class Bench:
     def reading(self, url: str) -> dict[str, str]:
         """Input options for the source at ``url``."""
         return input_mapping(url, max_pixels=self.max_pixels)
+
+
+def needed_schema(record: VideoRecord, plan: Plan | None = None) -> int:
+    """What a worker has to know to do a part of the video."""
+    return max(record.schema_version, plan.schema_version if plan else 1)
 
 
 class PlanShelf:
@@ -72,5 +86,4 @@ class PlanShelf:
         return self.load(ref.video_id, ref.generation)
 
     def _read(self, video_id: str, generation: int) -> Plan:
-        payload, _ = load_document(self._store, layout.plan(video_id, generation))
-        return Plan.model_validate(payload)
+        return load(self._store, layout.plan(video_id, generation), Plan)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,17 +10,21 @@ from typing import Final
 
 import structlog
 
+from catalog.documents import load
 from jobs.ids import new_run_id
 from jobs.parts import PartRef
+from jobs.records import Problem
 from media.command import Command
 from media.errors import FfmpegFailedError
 from media.process import Finished, Progress, Sink
 from media.process import run as run_ffmpeg
+from pipeline.accounts import tally_speed
 from pipeline.bench import Bench
+from pipeline.errors import DeviceFaultError
+from pipeline.gpu import on_gpu
 from pipeline.recorder import PartRecorder, Stint, TrackTape
 from pipeline.runs import Run
 from storage import layout
-from storage.documents import load_document
 from storage.objects import ObjectStore
 from transcoder.cmaf import Grid, Segmenter
 from transcoder.command import (
@@ -44,6 +49,9 @@ _LONG_PREROLL: Final = 10.0
 
 #: Pre-roll of the last try: as good as decoding from the start, without the cost in a long film.
 _LONGEST_PREROLL: Final = 300.0
+
+#: Of these pre-rolls, so many are tried on a graphics processor.
+_DEVICE_PREROLLS: Final = 2
 
 _SILENT: Final = (("tracks_left_out", "A sound track is declared that holds no sound."),)
 
@@ -73,6 +81,8 @@ class Shift:
     on_commit: OnCommit
     #: Of the source.
     url: str
+    #: The graphics processor to use; None for software.
+    device: str | None = None
 
 
 def encode(bench: Bench, run: Run, plan: Plan, part: Part, on_commit: OnCommit) -> None:
@@ -85,7 +95,8 @@ def encode(bench: Bench, run: Run, plan: Plan, part: Part, on_commit: OnCommit) 
     if spot is None:
         return
     with bench.sources.lend(run.ref.video_id) as url:
-        shift = Shift(bench, run, plan, part, spot, on_commit, url)
+        device = bench.gpu.device.name if bench.gpu and on_gpu(plan, part) else None
+        shift = Shift(bench, run, plan, part, spot, on_commit, url, device)
         if part.kind is PartKind.AUDIO:
             _encode_audio(shift)
         else:
@@ -98,7 +109,7 @@ def next_spot(store: ObjectStore, ref: PartRef, part: Part) -> Spot | None:
     keys = [info.key for info in store.list(prefix)]
     if not keys:
         return Spot(part.first, 0)
-    receipt = Receipt.model_validate(load_document(store, keys[-1])[0])
+    receipt, _ = load(store, keys[-1], Receipt)
     return None if receipt.last else Spot(receipt.first + receipt.count, receipt.checkpoint + 1)
 
 
@@ -108,6 +119,9 @@ def _encode_video(shift: Shift) -> None:
     What is wrong even then, or in the same way twice, is damage in the source, and is shipped.
     """
     *tries, last = _prerolls(shift.plan, shift.part)
+    if shift.device is not None:
+        # Whether what is wrong on a device is the source's fault is for software to find out.
+        *tries, last = (*tries, last)[:_DEVICE_PREROLLS]
     before: FrameReport | None = None
     for preroll in tries:
         before = _try_video(shift, preroll, before)
@@ -137,7 +151,8 @@ def _try_video(
         input_options=shift.bench.reading(shift.url),
         first=shift.spot.first,
         preroll=preroll,
-        fill=last and _is_inside(shift),
+        fill=last and shift.device is None and _is_inside(shift),
+        device=shift.device,
     )
     ticks = video.frame_ticks
     grid = Grid(head=video.gop * ticks, segment=video.segment * ticks)
@@ -150,21 +165,45 @@ def _try_video(
     meter = FrameMeter(video, shift.spot.first, count)
     seen: list[Damage] = []
     with _recorder(shift, tapes, lambda: (*meter.faults(), *seen)) as recorder:
-        cpu, mended = 0.0, False
+        cpu, mended, wall = 0.0, False, 0.0
         try:
             ended = _run(shift, command, recorder, {FRAMES_SINK: meter.feed}, _frames_done(shift))
-            cpu, mended = ended.cpu, ended.damaged
+            cpu, mended, wall = ended.cpu, ended.damaged, ended.wall
         except FfmpegFailedError as error:
-            if not _decoded_nothing(error) or not all(t.segmenter.untouched for t in tapes):
+            nothing = _decoded_nothing(error) and all(t.segmenter.untouched for t in tapes)
+            if shift.device is not None or not nothing:
                 raise
         report = meter.report()
-        if not last and not report.settles(before):
+        if shift.device is not None:
+            _check_device(shift, tapes, report, last=last, damaged=mended)
+        if not last and not (report.ok if shift.device else report.settles(before)):
             _LOG.warning("wrong_frames", preroll=preroll, skew=report.skew)
             return report
         if mended:
             seen += _look(shift, preroll)
         recorder.finish(cpu=cpu, skew=report.skew)
+        tally_speed(shift.bench.board.tallies, shift.run, float(recorder.count / video.rate), wall)
     return None
+
+
+def _check_device(
+    shift: Shift, tapes: Sequence[TrackTape], report: FrameReport, *, last: bool, damaged: bool
+) -> None:
+    """Raise :class:`DeviceFaultError` where a graphics processor broke the frame contract.
+
+    Wrong pictures may be the source's fault, so a longer pre-roll is tried first. That as many
+    come out of an encoder as went in, no source has anything to do with.
+    """
+    message = f"Part {shift.part.id} shows pictures in the wrong places, or too few of them."
+    hint = "`reelfarm doctor` on the worker tries its encoders; see its log for what else failed."
+    problem = Problem(code="encode_failed", message=message, hint=hint)
+    lost = [t.name for t in tapes if t.segmenter.samples != report.count]
+    if lost:
+        given = ", ".join(f"{t.segmenter.samples} in {t.name}" for t in tapes if t.name in lost)
+        raise DeviceFaultError(problem, f"of {report.count} pictures it encoded {given}")
+    if last and not report.ok:
+        reason = f"pictures in the wrong places: {report.count}, skew {report.skew} s"
+        raise DeviceFaultError(problem, None if damaged else reason)
 
 
 def _decoded_nothing(error: FfmpegFailedError) -> bool:
@@ -222,14 +261,17 @@ def _encode_audio(shift: Shift) -> None:
     with _recorder(shift, [TrackTape(audio.name, segmenter, grid)], meter.gaps) as recorder:
         try:
             sinks = {FRAMES_SINK: meter.feed}
-            cpu = _run(shift, command, recorder, sinks, _seconds_done(shift)).cpu
+            ended = _run(shift, command, recorder, sinks, _seconds_done(shift))
+            cpu, wall = ended.cpu, ended.wall
         except FfmpegFailedError:
             # ffmpeg 9 crashes where a track that is declared has no packet.
             if not segmenter.untouched or shift.run.attempts.errors == 0:
                 raise
-            cpu = 0.0
+            cpu, wall = 0.0, 0.0
         empty = segmenter.untouched and shift.spot.first == 0
         recorder.finish(cpu=cpu, skew=None, warnings=_SILENT if empty else ())
+        film = recorder.count * AAC_FRAME / audio.sample_rate
+        tally_speed(shift.bench.board.tallies, shift.run, film, wall)
 
 
 @contextmanager
@@ -246,7 +288,12 @@ def _recorder(
         every=shift.plan.checkpoint if shift.part.stream else None,
     )
     recorder = PartRecorder(
-        shift.bench.store, stint, tapes, on_commit=shift.on_commit, damage=damage
+        shift.bench.store,
+        stint,
+        tapes,
+        on_commit=shift.on_commit,
+        damage=damage,
+        span=shift.bench.tracer.current(),
     )
     try:
         yield recorder
@@ -271,25 +318,33 @@ def _run(
     )
 
 
-def _frames_done(shift: Shift) -> Callable[[Progress], None]:
-    """Reports the fraction of a video part that is encoded."""
+def _frames_done(
+    shift: Shift, clock: Callable[[], float] = time.monotonic
+) -> Callable[[Progress], None]:
+    """Reports the fraction of a video part that is encoded, and how fast, from now on."""
     video = shift.plan.video
-    frames = shift.part.count or (video.frames if video else None)
+    assert video is not None
+    frames = shift.part.count or video.frames
     already = shift.spot.first - shift.part.first
+    rate, began = float(video.rate), clock()
 
     def report(progress: Progress) -> None:
+        shift.run.pace(progress.frame / rate, clock() - began)
         if frames:
             shift.run.report(min((already + progress.frame) / frames, 1.0))
 
     return report
 
 
-def _seconds_done(shift: Shift) -> Callable[[Progress], None]:
-    """Reports the fraction of a sound part that is encoded."""
+def _seconds_done(
+    shift: Shift, clock: Callable[[], float] = time.monotonic
+) -> Callable[[Progress], None]:
+    """Reports the fraction of a sound part that is encoded, and how fast, from now on."""
     audio = audio_plan(shift.plan, shift.part)
-    begin = shift.spot.first * AAC_FRAME / audio.sample_rate
+    begin, began = shift.spot.first * AAC_FRAME / audio.sample_rate, clock()
 
     def report(progress: Progress) -> None:
+        shift.run.pace(progress.out_time or 0.0, clock() - began)
         if audio.duration and progress.out_time is not None:
             shift.run.report(min((begin + progress.out_time) / audio.duration, 1.0))
 

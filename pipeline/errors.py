@@ -5,6 +5,7 @@
     PartError
     ├── PermanentError      the video cannot be made; trying again would not help
     ├── TransientError      trying again may help
+    │   └── DeviceFaultError    a graphics processor made something else than it was told to
     └── SupersededError     somebody else's run counts; nothing is wrong
 """
 
@@ -21,6 +22,8 @@ TRIES: Final = 4
 #: One more try tells a file's damage from a machine's; the sender is not kept waiting for others.
 CERTAIN_TRIES: Final = 2
 PATIENT_TRIES: Final = 30
+#: On a graphics processor: once more, and then the video is made in software.
+DEVICE_TRIES: Final = 2
 
 #: Runs of a part that may end their worker without a word before the part is given up.
 MAX_CRASHES: Final = 3
@@ -45,6 +48,17 @@ class TransientError(PartError):
         super().__init__(f"{problem.code}: {problem.message}")
         self.problem = problem
         self.tries = tries
+
+
+class DeviceFaultError(TransientError):
+    """What a graphics processor made is not what it was told to make.
+
+    ``reason`` counts against the device; None where the source is as likely to be the cause.
+    """
+
+    def __init__(self, problem: Problem, reason: str | None) -> None:
+        super().__init__(problem, DEVICE_TRIES)
+        self.reason = reason
 
 
 class SupersededError(PartError):

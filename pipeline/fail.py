@@ -5,9 +5,11 @@ from __future__ import annotations
 import structlog
 
 from jobs.letters import DeadLetter
+from jobs.metrics import DEAD_LETTERS_WRITTEN
 from jobs.records import Problem, VideoRecord
 from jobs.states import TRANSITIONS, State
 from pipeline.bench import Bench
+from pipeline.gpu import FELL_BACK
 from storage.errors import StorageError, UnavailableError
 
 _LOG = structlog.get_logger(__name__)
@@ -57,8 +59,23 @@ def fail(
         hint=problem.hint,
         dead_letter=letter.id if letter else None,
     )
+    if letter is not None:
+        bench.board.tallies.add(DEAD_LETTERS_WRITTEN, (problem.code,))
     bench.board.request_stop(video_id)
     bench.catalog.letters.retire(video_id, generation, keep=letter.id if letter else None)
+
+
+def fall_back(bench: Bench, video_id: str, generation: int, reason: str) -> None:
+    """Have the video made in software, from the beginning, but for its sound and stills.
+
+    Nothing happens where the generation is over: parts that fail together do so once. Raises
+    :class:`storage.errors.StorageError`.
+    """
+    after = bench.catalog.fall_back(video_id, generation, FELL_BACK)
+    if after.generation != generation + 1 or after.state is not State.QUEUED:
+        return
+    _LOG.warning("video_fell_back", video_id=video_id, generation=after.generation, reason=reason)
+    bench.board.request_stop(video_id)
 
 
 def _put(bench: Bench, letter: DeadLetter, filename: str | None) -> bool:

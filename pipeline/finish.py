@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from catalog.documents import load
 from catalog.videos import utc_now
 from jobs.records import Problem, Rendition, VideoRecord, VideoWarning
 from jobs.states import State
@@ -15,7 +16,6 @@ from pipeline.errors import PermanentError
 from pipeline.pictures import POSTER, STORYBOARD
 from pipeline.playlists import DASH_TYPE, MANIFEST, MASTER, write_text
 from storage import layout
-from storage.documents import load_document
 from transcoder.bandwidth import measure, measure_iframes
 from transcoder.dash import mpd
 from transcoder.hls import (
@@ -69,8 +69,7 @@ def read_receipts(bench: Bench, record: VideoRecord) -> list[Receipt]:
     prefix = layout.receipts(record.id, record.generation)
     keys = [info.key for info in bench.store.list(prefix)]
     with ThreadPoolExecutor(_READERS) as pool:
-        payloads = pool.map(lambda key: load_document(bench.store, key)[0], keys)
-        return [Receipt.model_validate(payload) for payload in payloads]
+        return list(pool.map(lambda key: load(bench.store, key, Receipt)[0], keys))
 
 
 def join_tracks(plan: Plan, receipts: list[Receipt]) -> Tracks:

@@ -21,6 +21,9 @@ from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed, DecodeError
 
 from jobs.broker import REDIS_ID, FarmBroker
+from jobs.control import PAUSED
+from jobs.parts import pool_of, queue_name, queue_parts
+from jobs.schema import NEEDS, SCHEMA
 
 _LOG = structlog.get_logger(__name__)
 
@@ -56,14 +59,18 @@ class Gate:
         queues: tuple[str, ...],
         *,
         fetch_every: float = 1.0,
+        schema: int = SCHEMA,
         on_idle: Callable[[], None] = lambda: None,
+        admits: Callable[[], bool] = lambda: True,
         jitter: Callable[[], float] = random.random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.queues = queues
         self._broker = broker
         self._fetch_every = fetch_every
+        self._schema = schema
         self._on_idle = on_idle
+        self._admits = admits
         self._jitter = jitter
         self._monotonic = monotonic
         self._lock = Lock()
@@ -74,6 +81,7 @@ class Gate:
         self._draining = False
         self._reachable = True
         self._stranded = False
+        self._paused: set[str] = set()
         self._turn = 0
 
     @property
@@ -104,8 +112,10 @@ class Gate:
     def next(self) -> MessageProxy | None:
         """The next message if there is one to be had now, else None after a wait."""
         self._bell.clear()
+        # Without the lock: it may take the seconds of a trial.
+        admits = self._admits()
         with self._lock:
-            if not self._draining and self._held is None:
+            if admits and not self._draining and self._held is None:
                 message = self._fetch()
                 if message is not None:
                     return message
@@ -162,24 +172,53 @@ class Gate:
         return None
 
     def _waiting(self, order: tuple[str, ...]) -> list[str]:
-        """The queues with something on them, in order. While there is none: at one command."""
-        client, keys = self._broker.client, [self._broker.keys.queue(queue) for queue in order]
-        if not client.exists(*keys):
+        """The queues with something on them, in order, but for those of paused pools.
+
+        While there is nothing on any: at one command.
+        """
+        client, keys = self._broker.client, self._broker.keys
+        if not client.exists(*map(keys.queue, order)):
             return []
+        pools = sorted({pool_of(queue) for queue in order})
         pipeline = client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.llen(key)
-        return [queue for queue, count in zip(order, pipeline.execute(), strict=True) if count]
+        pipeline.hmget(keys.control, [PAUSED + pool for pool in pools])
+        for queue in order:
+            pipeline.llen(keys.queue(queue))
+        marks, *counts = pipeline.execute()
+        paused = {pool for pool, mark in zip(pools, marks, strict=True) if mark is not None}
+        self._tell_paused(paused)
+        waiting = [queue for queue, count in zip(order, counts, strict=True) if count]
+        return [queue for queue in waiting if pool_of(queue) not in paused]
+
+    def _tell_paused(self, paused: set[str]) -> None:
+        """Say why nothing begins though something waits, once."""
+        if paused != self._paused:
+            _LOG.info("pools_paused" if paused else "pools_resumed", pools=sorted(paused))
+        self._paused = paused
 
     def _fetch_from(self, queue: str) -> Message[Any] | None:
-        found: list[bytes | None] = self._broker.do_fetch(queue, 1)
-        if not found:
-            return None
-        message = _decode(found[0], queue)
-        if message is None:
-            _LOG.error("message_unreadable", queue=queue, message=repr(found[0])[:200])
-            self._broker.do_nack(queue, *self._fetched(queue))
-        return message
+        while found := self._broker.do_fetch(queue, 1):
+            message = _decode(found[0], queue)
+            if message is None:
+                _LOG.error("message_unreadable", queue=queue, message=repr(found[0])[:200])
+                self._broker.do_nack(queue, *self._fetched(queue))
+                return None
+            if message.options.get(NEEDS, 1) <= self._schema:
+                return message
+            self._forward(message)
+        return None
+
+    def _forward(self, message: Message[Any]) -> None:
+        """Put what only newer workers understand where they alone look; cut off, it is there twice.
+
+        The farm's own senders put it there at once.
+        """
+        pool, priority, _ = queue_parts(message.queue_name)
+        queue = queue_name(pool, priority, message.options[NEEDS])
+        redis_id: str = message.options[REDIS_ID]
+        _LOG.warning("message_left_to_newer_version", queue=queue, redis_id=redis_id)
+        self._broker.enqueue(message.copy(queue_name=queue))
+        self._broker.do_ack(message.queue_name, redis_id)
 
     def _reclaim(self) -> None:
         """Return what was fetched while the reply got lost; holds nothing itself."""

@@ -19,7 +19,7 @@ from pipeline.publish import Publisher
 from pipeline.recorder import IMMUTABLE, INIT_TYPE
 from storage import layout
 from storage.documents import create_document
-from transcoder.plan import PICTURES, AudioPlan, Part, PartKind, Plan, VideoPlan
+from transcoder.plan import PICTURES, SOFTWARE, AudioPlan, Part, PartKind, Plan, VideoPlan
 from transcoder.segments import Receipt
 
 _LOG = structlog.get_logger(__name__)
@@ -104,6 +104,9 @@ def _inputs(plan: Plan, part: Part) -> tuple[Part, VideoPlan | None, list[AudioP
     """All that a part's result depends on, but the source."""
     sound = [track for track in plan.audio if track.name in part.tracks]
     picture = None if part.kind is PartKind.AUDIO else plan.video
+    if picture is not None and part.kind is PartKind.PICTURES:
+        # They are made in software, whatever encodes the film.
+        picture = picture.model_copy(update={"encoder": SOFTWARE})
     return part.model_copy(update={"cost": 0.0}), picture, sound, plan.checkpoint
 
 

@@ -9,18 +9,20 @@ from typing import Final
 
 import structlog
 
-from jobs.parts import PartRef, Pool
+from catalog.documents import parsed
+from jobs.parts import PartRef
 from jobs.records import AudioSummary, Rendition, SourceSummary, VideoRecord, VideoWarning
 from jobs.send import QueueUnavailableError
 from jobs.states import State
 from media.errors import NotMediaError, TooCostlyError
 from media.probe import probe
 from media.probed import AudioStream, Probe
-from pipeline.bench import Bench
+from pipeline.bench import Bench, needed_schema
+from pipeline.gpu import FELL_BACK, has_fallen_back, place_of
 from pipeline.inherit import inherit
 from storage import layout
 from storage.documents import create_document
-from transcoder.plan import AudioPlan, Plan
+from transcoder.plan import SOFTWARE, AudioPlan, Plan
 from transcoder.planner import make_plan
 
 _LOG = structlog.get_logger(__name__)
@@ -30,6 +32,11 @@ _DEADLINE = 30.0
 
 #: Bytes at each end of a source.
 _ENDS: Final = 64 * 1024
+
+_FELL_BACK: Final = (
+    FELL_BACK,
+    "A graphics processor failed, so that the video was made in software from its beginning.",
+)
 
 
 def inspect(bench: Bench, ref: PartRef, cancel: Event) -> None:
@@ -43,10 +50,15 @@ def inspect(bench: Bench, ref: PartRef, cancel: Event) -> None:
     plan = bench.plans.of(ref)
     if plan is None:
         found = examine(bench, ref, cancel)
-        proposed = make_plan(found, bench.profile, limits=bench.limits)
+        record = bench.catalog.load_any(ref.video_id)
+        encoder = bench.fleet.choose(record) if bench.fleet else SOFTWARE
+        proposed = make_plan(found, bench.profile, limits=bench.limits, encoder=encoder)
+        if has_fallen_back(record):
+            warnings = (*proposed.warnings, _FELL_BACK)
+            proposed = proposed.model_copy(update={"warnings": warnings})
         key = layout.plan(ref.video_id, ref.generation)
         created = create_document(bench.store, key, proposed.model_dump(mode="json"))
-        plan = Plan.model_validate(created.document)
+        plan = parsed(Plan, created.document, key)
     waiting = bench.catalog.load_any(ref.video_id)
     if waiting.generation == ref.generation and waiting.state is State.QUEUED:
         if ref.generation == 1:
@@ -64,7 +76,16 @@ def _send_heads(bench: Bench, record: VideoRecord, plan: Plan) -> None:
         for part in plan.parts:
             if part.head:
                 ref = PartRef(record.id, record.generation, part.id)
-                bench.sender.send(ref, Pool.HEAD, record.priority)
+                needs = needed_schema(record, plan)
+                pool, priority = place_of(plan, part, record.priority)
+                bench.sender.send(
+                    ref,
+                    pool,
+                    priority,
+                    cost=part.cost,
+                    schema=needs,
+                    trace=record.trace,
+                )
 
 
 def examine(bench: Bench, ref: PartRef, cancel: Event) -> Probe:

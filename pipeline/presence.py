@@ -11,6 +11,7 @@ import redis
 
 from jobs.board import Board
 from jobs.workers import WorkerInfo, announce, withdraw
+from pipeline.runs import Run
 
 
 class Presence:
@@ -21,6 +22,7 @@ class Presence:
         self._info = info
         self._now = now
         self._lock = Lock()
+        self._run: Run | None = None
         self._gone = False
 
     def tell(self) -> None:
@@ -28,12 +30,20 @@ class Presence:
         with self._lock, contextlib.suppress(redis.RedisError):
             if not self._gone:
                 namespace, ttl = self._board.keys.namespace, self._board.timings.worker_ttl
-                announce(self._board.client, namespace, self._info, ttl=ttl, now=self._now())
+                announce(self._board.client, namespace, self._known(), ttl=ttl, now=self._now())
 
-    def busy(self, part: str | None) -> None:
-        """Tell which part the worker is on, or that it is on none."""
+    def busy(self, run: Run, queue: str) -> None:
+        """Tell which part the worker is on; what becomes known of it goes with later words."""
         with self._lock:
-            self._info = self._info.busy(part, self._now() if part else None)
+            self._run = run
+            self._info = self._info.busy(str(run.ref), self._now(), queue=queue)
+        self.tell()
+
+    def idle(self) -> None:
+        """Tell that the worker is on no part."""
+        with self._lock:
+            self._run = None
+            self._info = self._info.busy(None, None)
         self.tell()
 
     def draining(self) -> None:
@@ -47,3 +57,9 @@ class Presence:
         with self._lock, contextlib.suppress(redis.RedisError):
             self._gone = True
             withdraw(self._board.client, self._board.keys.namespace, self._info.name)
+
+    def _known(self) -> WorkerInfo:
+        run = self._run
+        if run is None:
+            return self._info
+        return replace(self._info, kind=run.kind, cost=run.cost, speed=run.speed)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from catalog.documents import load, parsed
 from catalog.videos import utc_now
 from jobs.records import Problem, VideoRecord
 from jobs.states import State
@@ -21,7 +22,7 @@ from pipeline.errors import PermanentError
 from pipeline.playlists import MASTER, etag_of, rewrite, swap_text
 from pipeline.published import LaneMark, Published, all_named, nameable
 from storage import layout
-from storage.documents import create_document, load_document, replace_document
+from storage.documents import create_document, replace_document
 from storage.errors import NotFoundError
 from transcoder.hls import (
     PlaylistError,
@@ -172,12 +173,11 @@ class Publisher:
     def _load(self) -> tuple[Published, str]:
         key = layout.published(self._record.id, self._record.generation)
         try:
-            payload, etag = load_document(self._store, key)
+            return load(self._store, key, Published)
         except NotFoundError:
             fresh = Published(marks=tuple(LaneMark() for _ in self._lanes))
             created = create_document(self._store, key, fresh.model_dump(mode="json"))
-            return Published.model_validate(created.document), created.etag
-        return Published.model_validate(payload), etag
+            return parsed(Published, created.document, key), created.etag
 
     def _names_after(self, lane: Lane, mark: LaneMark) -> list[tuple[str, int]]:
         """Parts and checkpoints of the lane that have a receipt beyond the mark, in key order."""
@@ -227,7 +227,7 @@ class Publisher:
         if name not in self._receipts:
             key = layout.receipt(self._record.id, self._record.generation, part, checkpoint)
             try:
-                found = Receipt.model_validate(load_document(self._store, key)[0])
+                found, _ = load(self._store, key, Receipt)
             except NotFoundError:
                 self._receipts[name] = None
             else:
@@ -273,7 +273,7 @@ class Publisher:
             if not swap_text(self._store, self._record.id, MASTER, text, master):
                 return before
             self._bench.catalog.update(self._record.id, self._playable)
-        after = Published(marks=marks, named=named)
+        after = before.model_copy(update={"marks": marks, "named": named})
         self._mark(before, after, etag)
         return after
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from jobs.records import Document
 from transcoder.plan import Lane
 from transcoder.segments import Receipt
 
 
-class LaneMark(BaseModel):
+class LaneMark(Document):
     """How much of one lane has been published."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     #: Parts whose receipts have all been taken, and checkpoints taken of the part after them.
     parts: int = 0
@@ -21,22 +20,21 @@ class LaneMark(BaseModel):
     #: When segments were last appended.
     at: datetime | None = None
     #: RFC 6381 codec of each track that has a segment in its playlist.
-    codecs: dict[str, str] = {}
+    codecs: dict[str, str] = Field(default_factory=dict)
 
     def after(self, receipt: Receipt, now: datetime) -> LaneMark:
         """The mark once this receipt, the next in the lane, has been published."""
-        return LaneMark(
-            parts=self.parts + receipt.last,
-            checkpoints=0 if receipt.last else self.checkpoints + 1,
-            at=now,
-            codecs=self.codecs | {track.track: track.codec for track in receipt.tracks},
-        )
+        update = {
+            "parts": self.parts + receipt.last,
+            "checkpoints": 0 if receipt.last else self.checkpoints + 1,
+            "at": now,
+            "codecs": self.codecs | {track.track: track.codec for track in receipt.tracks},
+        }
+        return self.model_copy(update=update)
 
 
-class Published(BaseModel):
+class Published(Document):
     """The marks of all lanes, and the tracks that the multivariant playlist names so far."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     schema_version: int = 1
     marks: tuple[LaneMark, ...]

@@ -16,8 +16,10 @@ from threading import Lock, Semaphore
 from typing import Final
 
 import structlog
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from jobs.parts import PartRef
+from jobs.tracing import NO_SPAN, Span
 from pipeline.errors import SupersededError
 from storage import layout
 from storage.documents import create_document
@@ -82,7 +84,8 @@ class Stint:
 class PartRecorder:
     """Stores what a run makes. ``sinks`` are called from one thread for each track.
 
-    ``damage`` is what the run has met with so far; every receipt tells all of it.
+    ``damage`` is what the run has met with so far; every receipt tells all of it. ``span`` is told
+    of each object that is stored.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class PartRecorder:
         *,
         on_commit: Callable[[], None],
         damage: Callable[[], tuple[Damage, ...]] = tuple,
+        span: Span = NO_SPAN,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -100,15 +104,23 @@ class PartRecorder:
         self._tapes = tuple(tapes)
         self._on_commit = on_commit
         self._damage = damage
+        self._span = span
         self._clock = clock
         self._since = clock()
-        self._pool = ThreadPoolExecutor(_UPLOADERS, thread_name_prefix="store")
+        # What these threads log says of which part it is, as in the thread that started them.
+        bound = partial(bind_contextvars, **get_contextvars())
+        self._pool = ThreadPoolExecutor(_UPLOADERS, "store", initializer=bound)
         self._lock = Lock()
         self._jobs: set[Future[None]] = set()
         self._failure: BaseException | None = None
         self._checkpoint = stint.checkpoint
         self._first = stint.first
         self._in_doubt = False
+
+    @property
+    def count(self) -> int:
+        """Frames, of AAC where it is sound, that receipts of this run name so far."""
+        return self._first - self._stint.first
 
     @property
     def sinks(self) -> dict[str, Callable[[bytes], None]]:
@@ -275,7 +287,10 @@ class PartRecorder:
 
     def _put_object(self, path: str, data: bytes, content_type: str) -> None:
         key = layout.play(self._stint.ref.video_id, path)
+        began = self._clock()
         self._store.put(key, data, content_type=content_type, cache_control=IMMUTABLE)
+        seconds = round(self._clock() - began, 4)
+        self._span.event("stored", {"path": path, "size": len(data), "seconds": seconds})
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -12,15 +12,20 @@ import redis
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from jobs import pace
 from jobs.board import Board
 from jobs.ids import new_run_id
 from jobs.leases import Attempts, Ending, Lease
-from jobs.parts import PartRef, Pool, Priority
+from jobs.metrics import QUEUE_WAIT
+from jobs.parts import INSPECT, PartRef, queue_parts
 from jobs.send import QueueUnavailableError, Sender
+from jobs.traceparent import TRACE_IDS, parse
 from media.redact import redact
+from pipeline.accounts import Timesheet, tally_run
 from pipeline.keeper import Keeper
 from pipeline.presence import Presence
 from pipeline.runs import Done, Drained, Handler, Outcome, Retry, Run
+from transcoder.cost import LOOK_COST, UNPLANNED_COST
 
 _LOG = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -43,18 +48,22 @@ class Runner:
         *,
         host: str = "",
         pid: int = 0,
+        cls: str = "cpu",
+        timesheet: Timesheet | None = None,
         jitter: Callable[[], float] = random.random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._board = board
         self._host = host
         self._pid = pid
+        self._cls = cls
         self._sender = sender
         self._keeper = keeper
         self._presence = presence
         self._handler = handler
         self._jitter = jitter
         self._monotonic = monotonic
+        self._timesheet = timesheet or Timesheet(board.tallies, "cpu", monotonic)
         self._lock = Lock()
         self._run: Run | None = None
         self._giving_back = Event()
@@ -66,9 +75,10 @@ class Runner:
             if self._run is not None:
                 self._run.stop("drain")
 
-    def __call__(self, ref: PartRef, queue: str) -> None:
+    def __call__(self, ref: PartRef, queue: str, traceparent: str | None = None) -> None:
         """Work on one part. Raises redis.RedisError only where Redis stays away in a drain."""
         owner = new_run_id()
+        TRACE_IDS.hint(ref.video_id, traceparent)
         with bound_contextvars(video_id=ref.video_id, part=ref.part, run=owner):
             lease = self._patiently(
                 lambda: self._board.take(ref, owner, host=self._host, pid=self._pid)
@@ -76,22 +86,36 @@ class Runner:
             if lease is None:
                 _LOG.info("part_not_taken", reason="it is worked on elsewhere, or was done before")
                 return
-            self._work(lease, queue)
+            self._work(lease, queue, traceparent)
 
-    def _work(self, lease: Lease, queue: str) -> None:
+    def _work(self, lease: Lease, queue: str, traceparent: str | None) -> None:
         run = Run(lease.ref, lease.owner, lease.attempts, self._reporter(lease.ref))
         run.progressed = lambda: self._progressed(run)
+        run.queue, run.waited, run.traceparent = queue, lease.waited, traceparent
         started = self._monotonic()
         _LOG.info("part_started", attempt=lease.attempts.starts)
-        self._presence.busy(str(lease.ref))
+        if lease.waited is not None:
+            self._board.tallies.observe(QUEUE_WAIT, lease.waited, (queue,))
+        self._presence.busy(run, queue)
         try:
-            with self._keeper.hold(lease, run):
+            with self._timesheet.at_work(), self._keeper.hold(lease, run):
                 outcome = self._handle(run)
-            self._settle(lease, outcome, queue)
+            self._settle(lease, run, outcome, queue)
         finally:
-            self._presence.busy(None)
+            self._presence.idle()
         seconds = round(self._monotonic() - started, 3)
+        tally_run(self._board.tallies, run, outcome, seconds)
+        if run.made and lease.attempts.starts == 1:
+            self._note_pace(run, seconds)
         _LOG.info("part_ended", outcome=type(outcome).__name__.lower(), seconds=seconds)
+
+    def _note_pace(self, run: Run, seconds: float) -> None:
+        """Say how long the part took, of which no earlier run had done anything."""
+        board = self._board
+        try:
+            pace.note(board.client, board.keys.namespace, self._cls, run.cost or 0.0, seconds)
+        except redis.RedisError as error:
+            _LOG.debug("pace_not_noted", error=str(error))
 
     def _progressed(self, run: Run) -> None:
         run.attempts = Attempts(starts=1)
@@ -127,7 +151,7 @@ class Runner:
         _LOG.exception("part_failed_unforeseen", retry_in=round(pause, 3))
         return Retry(pause, "unforeseen", counted=False, message=redact(repr(error)))
 
-    def _settle(self, lease: Lease, outcome: Outcome, queue: str) -> None:
+    def _settle(self, lease: Lease, run: Run, outcome: Outcome, queue: str) -> None:
         match outcome:
             case Done():
                 self._release(lease, "done")
@@ -135,7 +159,7 @@ class Runner:
                 self._release(lease, "error" if outcome.counted else "drain", outcome)
             case Drained():
                 self._release(lease, "drain")
-                self._send_again(lease.ref, queue)
+                self._send_again(run, queue, outcome.schema)
             case _:
                 assert_never(outcome)
 
@@ -149,10 +173,11 @@ class Runner:
 
         self._patiently(release)
 
-    def _send_again(self, ref: PartRef, queue: str) -> None:
-        pool, priority = queue.split(".")
+    def _send_again(self, run: Run, queue: str, schema: int) -> None:
+        pool, priority, sent_as = queue_parts(queue)
         try:
-            self._sender.send(ref, Pool(pool), Priority(priority))
+            needs, trace = max(schema, sent_as), parse(run.traceparent)
+            self._sender.send(run.ref, pool, priority, cost=_cost(run), schema=needs, trace=trace)
         except QueueUnavailableError as error:
             _LOG.warning("part_not_sent", error=str(error))
 
@@ -181,3 +206,10 @@ class Runner:
                 _LOG.debug("progress_not_reported", error=str(error))
 
         return report
+
+
+def _cost(run: Run) -> float:
+    """Predicted core-seconds of a part that is to be done again."""
+    if run.cost is not None:
+        return run.cost
+    return LOOK_COST if run.ref.part == INSPECT else UNPLANNED_COST

@@ -28,6 +28,28 @@ class Run:
     progressed: Callable[[], None] = lambda: None
     cancel: Event = field(default_factory=Event)
     reason: Reason | None = None
+    #: The queue it came from, seconds it waited there, and the span its message was sent in.
+    queue: str = ""
+    waited: float | None = None
+    traceparent: str | None = None
+    #: For whoever looks on, once known: what is made (``video 1080p,720p``), its predicted
+    #: core-seconds, and how fast, in seconds of film per second of the clock.
+    kind: str | None = None
+    cost: float | None = None
+    speed: float | None = None
+    #: The codec of what is made, such as ``h264``; empty where there is none.
+    codec: str = ""
+    #: Whether the run did all that its part asks for, and whether it ended its video.
+    made: bool = False
+    failed: bool = False
+
+    def pace(self, film: float, seconds: float) -> None:
+        """Say that so much film has been made in so many seconds.
+
+        What ffmpeg says of its speed itself is nought for long, and at the end beyond all bounds.
+        """
+        if film > 0 and seconds > 0:
+            self.speed = round(film / seconds, 3)
 
     def stop(self, reason: Reason) -> None:
         """Ask the run to end; the first reason stands."""
@@ -57,7 +79,12 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Ended early for the worker's sake: the part is sent again at once."""
+    """Ended early for the worker's sake: the part is sent again at once.
+
+    ``schema`` is what a worker has to know to do better; by default, that of the message.
+    """
+
+    schema: int = 1
 
 
 Outcome = Done | Retry | Drained

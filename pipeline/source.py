@@ -19,6 +19,7 @@ from threading import BoundedSemaphore, Event, Lock, Thread
 from typing import Final
 
 import structlog
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from media.errors import (
     DeadlineExceededError,
@@ -188,6 +189,7 @@ class SourceReader:
         if loan is None or request is None:
             connection.sendall(_answer(400 if request is None else 404))
         elif loan.begin(connection):
+            bind_contextvars(**loan.about)
             try:
                 _respond(connection, loan.original, asked, head_only=request[1] == b"HEAD")
             finally:
@@ -199,6 +201,8 @@ class _Loan:
 
     def __init__(self, original: Original) -> None:
         self.original = original
+        #: What is logged of its reading says of which part it is.
+        self.about = get_contextvars()
         self._open: set[socket.socket] = set()
         self._lock = Lock()
         self._over = False

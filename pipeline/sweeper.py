@@ -20,8 +20,10 @@ from threading import Event, Thread
 import redis
 import structlog
 
+from catalog.errors import NewerSchemaError
 from jobs.board import Board
 from jobs.broker import FarmBroker
+from jobs.metrics import LEASE_EXPIRIES, MESSAGES_LOST
 from jobs.parts import PartRef
 
 _LOG = structlog.get_logger(__name__)
@@ -39,6 +41,13 @@ _LONGEST_PAUSE = 30.0
 #: videos wait, the net under them takes a tenth of the sweeper's time. In seconds, the longest.
 _INBOX_SHARE = 9.0
 _INBOX_PAUSE = 300.0
+
+#: Seconds for which a video is not looked at that only newer versions of the farm can move on.
+_NEWER_PAUSE = 300.0
+
+
+#: What is counted of what is found astray, by its cause.
+_STRAYED = {"lease_lapsed": LEASE_EXPIRIES, "message_lost": MESSAGES_LOST}
 
 
 @dataclass(slots=True)
@@ -58,7 +67,8 @@ class Sweeper:
 
     ``waiting`` lists the videos that are accepted or deleting, ``advance`` moves one on, several
     at a time, ``housekeep`` removes what has expired, in a thread of its own; each may raise
-    anything. ``broker`` is one that ``maintains``. What is to be advanced is known to the thread
+    anything. ``strands`` tells whether parts that are on their way may wait for what does not come.
+    ``broker`` is one that ``maintains``. What is to be advanced is known to the thread
     of the rounds alone; the threads that advance only return.
     """
 
@@ -71,6 +81,7 @@ class Sweeper:
         *,
         owner: str,
         housekeep: Callable[[], object] = lambda: None,
+        strands: Callable[[], bool] = lambda: False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._board = board
@@ -79,6 +90,7 @@ class Sweeper:
         self._advance = advance
         self._owner = owner
         self._housekeep = housekeep
+        self._strands = strands
         self._housekeep_at = 0.0
         self._housekeeper: Thread | None = None
         self._monotonic = monotonic
@@ -87,6 +99,8 @@ class Sweeper:
         self._stalled: OrderedDict[str, _Stalled] = OrderedDict()
         #: Videos in work, and the pause before another try should this one fail.
         self._working: dict[str, tuple[Future[None], float]] = {}
+        #: Videos that only newer versions can move on, and until when they are not looked at.
+        self._newer: dict[str, float] = {}
         self._leading = False
         #: Whether the live record may lack parts of videos that it knows.
         self._distrust = False
@@ -126,6 +140,7 @@ class Sweeper:
             self._round()
         except _DeposedError:
             self._stalled.clear()
+            self._newer.clear()
         except redis.RedisError:
             # What was given out by a call whose answer got lost is noted nowhere.
             self._distrust = True
@@ -172,6 +187,8 @@ class Sweeper:
     def _named(self, refs: Iterable[PartRef], cause: str) -> Iterator[str]:
         for ref in refs:
             _LOG.info(cause, video_id=ref.video_id, part=ref.part)
+            if cause in _STRAYED:
+                self._board.tallies.add(_STRAYED[cause])
             yield ref.video_id
 
     def _note(self, video_id: str) -> None:
@@ -220,7 +237,7 @@ class Sweeper:
     def _sweep_inbox(self) -> None:
         """Note what does not move. What is a reason for another look meanwhile is kept."""
         timings = self._board.timings
-        distrust, self._distrust = self._distrust, False
+        distrust, self._distrust = self._distrust or self._strands(), False
         began = self._monotonic()
         planned = self._inbox_at = began + timings.inbox_every
         try:
@@ -241,7 +258,7 @@ class Sweeper:
         for batch in _batches(self._watched(self._waiting())):
             moving = self._moving(batch)
             for video_id in batch:
-                if distrust or video_id not in moving:
+                if (distrust or video_id not in moving) and not self._is_left(video_id):
                     self._note(video_id)
 
     def _watched(self, video_ids: Iterable[str]) -> Iterator[str]:
@@ -296,9 +313,22 @@ class Sweeper:
             return
         if not isinstance(error, Exception):
             raise error
+        if isinstance(error, NewerSchemaError):
+            self._leave(video_id, error)
+            return
         _LOG.error("video_not_advanced", video_id=video_id, again_in=pause, exc_info=error)
         again = self._stalled.setdefault(video_id, _Stalled(self._monotonic() + pause))
         again.pause = min(_LONGEST_PAUSE, 2 * pause)
+
+    def _leave(self, video_id: str, error: NewerSchemaError) -> None:
+        """Let those move it on that can; one of them sweeps as soon as there is one."""
+        tell = _LOG.debug if self._newer else _LOG.warning
+        tell("video_left_to_newer_version", video_id=video_id, reason=str(error))
+        self._newer[video_id] = self._monotonic() + _NEWER_PAUSE
+
+    def _is_left(self, video_id: str) -> bool:
+        until = self._newer.get(video_id)
+        return until is not None and self._monotonic() < until
 
     def _keep_house(self) -> None:
         """Begin it, unless the last one goes on: after many deletions it takes minutes."""

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from threading import Thread
 from types import FrameType
@@ -25,9 +26,11 @@ from dramatiq import Worker
 
 from jobs.board import Board
 from jobs.broker import FarmBroker
+from jobs.gauges import slot
 from jobs.parts import Pool, queue_names
 from jobs.send import Sender
 from jobs.workers import WorkerInfo
+from pipeline.accounts import Timesheet
 from pipeline.actors import declare_actors
 from pipeline.doorbell import Doorbell
 from pipeline.gate import Gate
@@ -73,6 +76,7 @@ class WorkerProcess:
         *,
         name: str,
         drain_timeout: float,
+        admits: Callable[[], bool] = lambda: True,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
@@ -83,9 +87,18 @@ class WorkerProcess:
         self._monotonic = monotonic
         # SimpleQueue.put is reentrant, so that a signal handler may call it; an Event's set is not.
         self._words: SimpleQueue[_Word] = SimpleQueue()
-        info = WorkerInfo(name, socket.gethostname(), os.getpid(), pools, wall())
+        info = WorkerInfo(
+            name,
+            socket.gethostname(),
+            os.getpid(),
+            pools,
+            wall(),
+            cls="gpu" if "gpu" in pools else "cpu",
+            version=version("reelfarm"),
+        )
         self._presence = Presence(board, info, wall)
-        self._keeper = Keeper(board, broker, self._presence.tell, monotonic=monotonic, wall=wall)
+        self._timesheet = Timesheet(board.tallies, slot(pools), monotonic)
+        self._keeper = Keeper(board, broker, self._tell, monotonic=monotonic, wall=wall)
         self._runner = Runner(
             board,
             Sender(broker, board),
@@ -94,6 +107,8 @@ class WorkerProcess:
             handler,
             host=info.host,
             pid=info.pid,
+            cls=info.cls,
+            timesheet=self._timesheet,
             jitter=jitter,
             monotonic=monotonic,
         )
@@ -102,6 +117,7 @@ class WorkerProcess:
             queues,
             fetch_every=board.timings.fetch_every,
             on_idle=lambda: self._words.put("idle"),
+            admits=admits,
             jitter=jitter,
         )
         self._doorbell = Doorbell(board.client, board.keys, queues, self._gate.ring)
@@ -124,7 +140,7 @@ class WorkerProcess:
         self._keeper.start()
         self._doorbell.start()
         self._worker.start()
-        self._presence.tell()
+        self._tell()
         on_ready()
         try:
             drained = self._drain(self._next_word())
@@ -176,7 +192,18 @@ class WorkerProcess:
         self._doorbell.stop()
         self._keeper.stop()
         self._presence.withdraw()
+        self._flush(last=True)
         _LOG.info("worker_ended")
+
+    def _tell(self) -> None:
+        self._presence.tell()
+        self._flush()
+
+    def _flush(self, *, last: bool = False) -> None:
+        """Send what was counted; what Redis does not take goes the next time."""
+        self._timesheet.settle()
+        board = self._board
+        board.tallies.flush(board.client, board.keys.namespace, last=last)
 
 
 def serve(
@@ -189,13 +216,17 @@ def serve(
     name: str,
     supervised: bool = False,
     on_ready: Callable[[], None] = lambda: None,
+    admits: Callable[[], bool] = lambda: True,
 ) -> int:
     """Be a worker process, in its main thread, until a signal has it drained.
 
-    ``drain_timeout`` is in seconds. A ``supervised`` worker also ends when its standard input is
-    closed, as by the death of the process that started it. Returns the exit code.
+    ``drain_timeout`` is in seconds. Nothing is fetched while ``admits()`` is false. A
+    ``supervised`` worker also ends when its standard input is closed, as by the death of the
+    process that started it. Returns the exit code.
     """
-    worker = WorkerProcess(broker, board, pools, handler, name=name, drain_timeout=drain_timeout)
+    worker = WorkerProcess(
+        broker, board, pools, handler, name=name, drain_timeout=drain_timeout, admits=admits
+    )
     with _signals(worker.stop):
         if supervised:
             Thread(target=_watch_stdin, args=(worker.orphaned,), daemon=True).start()

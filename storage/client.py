@@ -12,6 +12,8 @@ import boto3
 from botocore.config import Config
 from botocore.utils import determine_content_length
 
+from storage.watch import Watch, watched
+
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
@@ -41,8 +43,17 @@ class S3Config:
     ca_file: Path | None = None
 
 
-def client(config: S3Config, *, read_timeout: float = READ_TIMEOUT, tries: int = TRIES) -> S3Client:
-    """A client for the configured endpoint. Nothing is sent yet."""
+def client(
+    config: S3Config,
+    *,
+    read_timeout: float = READ_TIMEOUT,
+    tries: int = TRIES,
+    watch: Watch | None = None,
+) -> S3Client:
+    """A client for the configured endpoint; ``watch`` is told of every try of a request.
+
+    Nothing is sent yet.
+    """
     options = _options(config.endpoint) | {
         "read_timeout": read_timeout,
         "retries": {"mode": "standard", "total_max_attempts": tries},
@@ -57,6 +68,8 @@ def client(config: S3Config, *, read_timeout: float = READ_TIMEOUT, tries: int =
         config=Config(**options),
     )
     made.meta.events.register_last("before-call.s3", _send_at_once)
+    if watch is not None:
+        watched(made, watch)
     return made
 
 

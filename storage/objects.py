@@ -35,6 +35,7 @@ from storage.errors import (
 from storage.etags import quoted
 from storage.multipart import MultipartUpload
 from storage.streams import ObjectStream
+from storage.watch import Watch
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -80,13 +81,18 @@ class Upload(NamedTuple):
 
 
 def connect(
-    config: S3Config, *, read_timeout: float = READ_TIMEOUT, tries: int = TRIES
+    config: S3Config,
+    *,
+    read_timeout: float = READ_TIMEOUT,
+    tries: int = TRIES,
+    watch: Watch | None = None,
 ) -> ObjectStore:
     """A store on the configured endpoint, bucket and prefix. Nothing is sent yet.
 
-    ``read_timeout`` is the longest silence, in seconds; ``tries`` is of one request in all.
+    ``read_timeout`` is the longest silence, in seconds; ``tries`` is of one request in all;
+    ``watch`` is told of each of them.
     """
-    s3 = client(config, read_timeout=read_timeout, tries=tries)
+    s3 = client(config, read_timeout=read_timeout, tries=tries, watch=watch)
     return ObjectStore(s3, config.bucket, config.prefix)
 
 

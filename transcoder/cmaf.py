@@ -81,6 +81,8 @@ class Segmenter:
         self._init: Init | None = None
         self._delay = 0
         self._pending: list[Fragment] = []
+        #: Frames, or AAC frames, that the encoder has given so far.
+        self.samples = 0
 
     @property
     def init(self) -> Init:
@@ -130,6 +132,7 @@ class Segmenter:
         fragment = self._rebased(fragment)
         self._check(fragment)
         self._expected = fragment.end
+        self.samples += fragment.samples
         if fragment.start < self._drop_until:
             return []
         if not self._pending:

@@ -16,7 +16,8 @@ import ffmpeg
 
 from media.command import BACKGROUND, SINK, Command
 from transcoder.cost import skipping_cost
-from transcoder.filters import ladder, on_grid
+from transcoder.encoders import H264, Encoder, encoder_of
+from transcoder.filters import device_ladder, ladder, on_grid, uses_device_pictures
 from transcoder.plan import AAC_FRAME, AudioPlan, Part, Plan, Rung, VideoPlan
 
 #: The sink that gets a line for every frame given to the first encoder; see transcoder.frames.
@@ -41,6 +42,10 @@ _START: Final = 60.0
 
 #: Seconds before the planned start at which a seek may land.
 _LONGEST_STEP: Final = 12.0
+
+#: Codec to the formats that every device decodes; the rest is left to software, as a device that
+#: can not would fail in the middle of a graph that is made for its memory.
+_ON_DEVICE: Final = {"h264": ("yuv420p",), "hevc": ("yuv420p", "yuv420p10le")}
 
 #: AAC frames that the encoder looks ahead at the most.
 _LOOK_AHEAD: Final = 2
@@ -83,38 +88,62 @@ def video_command(
     first: int | None = None,
     preroll: float | None = None,
     fill: bool = False,
+    device: str | None = None,
 ) -> Command:
     """Encode the rungs of ``part`` into ``sink:RUNG``, and what was shown into ``sink:frames``.
 
     ``first`` is the frame of the output to go on from, where not all of the part is to be done.
     ``preroll`` replaces the plan's, in seconds; infinity, or one longer than what precedes the
     part, decodes from the start of the source. ``fill`` lets the last picture before the part
-    stand in a part that has none.
+    stand in a part that has none. ``device`` names the one to use where the plan's family of
+    encoders needs one; without it that family's first is.
     """
     video = _video(plan)
     begin = part.first if first is None else first
     count = None if part.count is None else part.first + part.count - begin
     most = count if count is not None else max(1, ceil(plan.longest * float(video.rate)) - begin)
     threads = _threads(part)
+    encoder = encoder_of(video)
+    on_device = encoder is not None and encoder.accel and decodes_on_device(plan)
+    decoding = encoder.decoding() if encoder and on_device else {}
     seek = None if part.stream else seek_time(video, begin, preroll)
     opened = ffmpeg.input(
-        source, **input_options, **_reading(seek), threads=threads, reinit_filter=0
+        source, **input_options, **_reading(seek), **decoding, threads=threads, reinit_filter=0
     )
     rungs = tuple(rung for rung in video.rungs if rung.name in part.tracks)
     gridded = on_grid(opened[str(video.stream)], video, begin, count, fill=fill)
-    pictures = ladder(gridded, video, rungs)
+    if encoder is None:
+        pictures = ladder(gridded, video, rungs)
+    else:
+        pictures = device_ladder(gridded, video, rungs, encoder, decoded=bool(decoding))
     outputs = [
         ffmpeg.output(
             stream,
             SINK + rung.name,
-            **_video_output(video, rung, most, threads),
+            **_video_output(video, most),
+            **_encoding(video, rung, encoder, threads),
             **(_WATCH if rung is rungs[0] else {}),
         )
         for rung, stream in zip(rungs, pictures, strict=True)
     ]
     arguments = ffmpeg.get_args(ffmpeg.merge_outputs(*outputs))
     patience = video_deadline(plan, part, begin, preroll)
-    return Command(tuple(arguments), patience, _niceness(part))
+    if encoder is None:
+        return Command(tuple(arguments), patience, _niceness(part))
+    opening = encoder.global_options(device)
+    return Command((*opening, *arguments), patience, _niceness(part), encoder.used(device))
+
+
+def decodes_on_device(plan: Plan) -> bool:
+    """Whether the plan's device decodes as well: what every one of them can, and shows as it is.
+
+    A picture that has to be turned is not: ffmpeg would turn it in the processor's memory.
+    """
+    video = _video(plan)
+    stream = next((s for s in plan.probe.video if s.index == video.stream), None)
+    if stream is None or stream.rotation or not uses_device_pictures(video):
+        return False
+    return stream.pixel_format in _ON_DEVICE.get(stream.codec, ())
 
 
 def audio_command(
@@ -221,9 +250,12 @@ def _reading(seek: float | None) -> dict[str, Any]:
     return {"copyts": None, "noaccurate_seek": None, "seek_timestamp": 1, "ss": f"{seek:.6f}"}
 
 
-def _video_output(video: VideoPlan, rung: Rung, most: int, threads: int) -> dict[str, Any]:
+def _encoding(
+    video: VideoPlan, rung: Rung, encoder: Encoder | None, threads: int
+) -> dict[str, Any]:
+    if encoder is not None:
+        return encoder.encoding(H264, rung, video.gop, video.preset)
     return {
-        "frames:v": most,
         "c:v": "libx264",
         "preset": video.preset,
         "profile:v": "high",
@@ -235,6 +267,12 @@ def _video_output(video: VideoPlan, rung: Rung, most: int, threads: int) -> dict
         "keyint_min": video.gop,
         "sc_threshold": 0,
         "threads": threads,
+    }
+
+
+def _video_output(video: VideoPlan, most: int) -> dict[str, Any]:
+    return {
+        "frames:v": most,
         "flags:v": "+bitexact",
         "fps_mode": "passthrough",
         "video_track_timescale": video.timescale,

@@ -17,6 +17,13 @@ _DECODE: Final = 300e6
 _TONE_MAP: Final = 20e6
 _DEINTERLACE: Final = 120e6
 
+#: Seconds of a part that is in no plan and makes nothing, such as the removal of a video.
+UNPLANNED_COST: Final = 1.0
+
+#: Seconds that a look at a source counts for: nobody knows yet how long the film behind it is, but
+#: there is one, and who begins to scale only once its plan is written begins late.
+LOOK_COST: Final = 60.0
+
 #: Seconds to start ffmpeg and to open the source.
 _START: Final = 0.5
 

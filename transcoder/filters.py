@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from transcoder.encoders import Encoder
 from transcoder.plan import Rung, VideoPlan
 
 #: A node of ffmpeg-python, which has no types.
@@ -69,6 +70,44 @@ def ladder(stream: Stream, plan: VideoPlan, rungs: Sequence[Rung]) -> list[Strea
     return [*made, stream]
 
 
+def device_ladder(
+    stream: Stream, plan: VideoPlan, rungs: Sequence[Rung], encoder: Encoder, *, decoded: bool
+) -> list[Stream]:
+    """The same on a device, where the pictures are already if it ``decoded`` them.
+
+    Else they are brought to the size and the colours of the first rung here, and uploaded once.
+    """
+    first, *others = rungs
+    if decoded:
+        stream = _tagged(_device_scaled(stream, first, encoder))
+    else:
+        stream = _graded(stream, plan, first)
+        if encoder.frames:
+            stream = stream.filter("format", "nv12")
+            stream = stream.filter("hwupload", extra_hw_frames=encoder.spare)
+    made: list[Stream] = []
+    for rung in others:
+        copies = stream.split()
+        made.append(copies[0])
+        stream = _device_scaled(copies[1], rung, encoder)
+    return [*made, stream]
+
+
+def uses_device_pictures(plan: VideoPlan) -> bool:
+    """Whether the device's scaler alone makes of the pictures what :func:`ladder` would.
+
+    It knows sizes, and is not relied on for colours or fields: what has to be converted from
+    another matrix, from full range or from HDR, or is interlaced, is decoded and graded here.
+    """
+    converted = plan.tone_map is not None or plan.full_range or _matrix(plan) != "bt709"
+    return not (converted or plan.deinterlace)
+
+
+def _device_scaled(stream: Stream, rung: Rung, encoder: Encoder) -> Stream:
+    size = {"w": rung.width, "h": rung.height}
+    return stream.filter(encoder.scaler, **size, **encoder.scaling).filter("setsar", 1)
+
+
 def _graded(stream: Stream, plan: VideoPlan, rung: Rung) -> Stream:
     """At the size of ``rung``, in the colours of ITU-R BT.709 and square pixels."""
     if plan.tone_map is not None:
@@ -84,17 +123,17 @@ def _graded(stream: Stream, plan: VideoPlan, rung: Rung) -> Stream:
             in_range="full" if plan.full_range else "auto",
             out_range="limited",
         )
-    return (
-        stream.filter("format", "yuv420p")
-        .filter("setsar", 1)
-        .filter(
-            "setparams",
-            field_mode="prog",
-            range="limited",
-            color_primaries="bt709",
-            color_trc="bt709",
-            colorspace="bt709",
-        )
+    return _tagged(stream.filter("format", "yuv420p").filter("setsar", 1))
+
+
+def _tagged(stream: Stream) -> Stream:
+    return stream.filter(
+        "setparams",
+        field_mode="prog",
+        range="limited",
+        color_primaries="bt709",
+        color_trc="bt709",
+        colorspace="bt709",
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -21,11 +21,14 @@ from media.probed import Probe
 #: Samples in one AAC-LC frame (ISO/IEC 14496-3, 4.5.2.1.1).
 AAC_FRAME: Final = 1024
 
+#: The encoder family of every host; the others are in :mod:`transcoder.encoders`.
+SOFTWARE: Final = "software"
+
 
 class Frozen(BaseModel):
     """An immutable piece of a plan."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's, but nothing that was worked out of the old fields is taken along."""
@@ -84,6 +87,8 @@ class VideoPlan(Frozen):
     color_primaries: str | None = None
     color_transfer: str | None = None
     preset: str
+    #: The family that encodes all of the generation's pictures.
+    encoder: str = SOFTWARE
     #: Largest first, so that each is scaled from the one before it.
     rungs: tuple[Rung, ...]
 
@@ -194,6 +199,12 @@ class Plan(Frozen):
     def places(self) -> Mapping[str, int]:
         """Where among the parts each is."""
         return {part.id: place for place, part in enumerate(self.parts)}
+
+    @cached_property
+    def costs_from(self) -> tuple[float, ...]:
+        """Predicted core-seconds from each place among the parts to the end, and 0 at the end."""
+        costs = accumulate((part.cost for part in reversed(self.parts)), initial=0.0)
+        return tuple(costs)[::-1]
 
     @cached_property
     def rows(self) -> tuple[Lane, ...]:

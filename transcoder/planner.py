@@ -12,7 +12,7 @@ from transcoder.cost import longest_seconds
 from transcoder.errors import Unplayable
 from transcoder.ladder import ladder
 from transcoder.parts import audio_parts, pictures_part, video_parts
-from transcoder.plan import AAC_FRAME, AudioPlan, Lane, Part, Plan, ToneMap, VideoPlan
+from transcoder.plan import AAC_FRAME, SOFTWARE, AudioPlan, Lane, Part, Plan, ToneMap, VideoPlan
 from transcoder.profile import AudioProfile, Profile
 from transcoder.sources import PlanLimits, Warnings, check, choose, displayed, longest
 from transcoder.timeline import (
@@ -37,12 +37,17 @@ _EVEN: Final = 3
 _EXACT: Final = frozenset({"mov", "matroska"})
 
 
-def make_plan(probe: Probe, profile: Profile, *, limits: PlanLimits) -> Plan:
-    """What is made of the source. Raises :class:`Unplayable`, for a person to act on."""
+def make_plan(
+    probe: Probe, profile: Profile, *, limits: PlanLimits, encoder: str = SOFTWARE
+) -> Plan:
+    """What is made of the source, its pictures by that family of encoders.
+
+    Raises :class:`Unplayable`, for a person to act on.
+    """
     check(probe, limits)
     tracks = choose(probe, limits, profile.audio.max_tracks)
     most = longest_seconds(probe.size, limits.max_duration)
-    video = None if tracks.video is None else _video(probe, tracks.video, profile)
+    video = None if tracks.video is None else _video(probe, tracks.video, profile, encoder)
     zero = _first_sound(tracks.audio) if video is None else video.zero
     audio, late = _audio(probe, tracks.audio, profile, zero)
     if video is None and not audio:
@@ -62,7 +67,7 @@ def make_plan(probe: Probe, profile: Profile, *, limits: PlanLimits) -> Plan:
     )
 
 
-def _video(probe: Probe, stream: VideoStream, profile: Profile) -> VideoPlan:
+def _video(probe: Probe, stream: VideoStream, profile: Profile, encoder: str) -> VideoPlan:
     rate = output_rate(stream, probe.timing, profile.video.max_rate)
     width, height = displayed(stream)
     zero = probe.timing.first_picture if probe.timing else _seconds(stream.start or 0.0)
@@ -88,6 +93,7 @@ def _video(probe: Probe, stream: VideoStream, profile: Profile) -> VideoPlan:
         color_primaries=stream.color_primaries,
         color_transfer=stream.color_transfer,
         preset=profile.video.preset,
+        encoder=encoder,
         rungs=ladder(profile.video, width, height, rate.value),
     )
 

@@ -39,7 +39,7 @@ RECOVERY: Final = 60.0
 TRACES: Final = 75.0
 
 #: What a running farm keeps in its data directory.
-DATA: Final = frozenset({"cache", "farm.json", "seaweedfs", "valkey"})
+DATA: Final = frozenset({"cache", "farm.json", "logs", "seaweedfs", "valkey"})
 
 
 def assert_flawless(farm: Farm, tools: Tools, clip: Clip, video: Video) -> None:

@@ -20,6 +20,9 @@ _RUN: Final = re.compile(r"\b(?<=\d/)[0-9a-f]{12}(?=/)|\b[0-9a-f]{12}(?=/[a-z0-9
 _TOMBSTONE: Final = re.compile(rf"(?<=^{layout.TOMBSTONES})\d+")
 _TIMES: Final = {"created_at", "playable_at", "ready_at"}
 
+#: What each run has of its own: its trace, and who wrote last.
+_OWN: Final = {"traceparent", "_writer"}
+
 #: What is resumed is another stream of bytes than what is encoded in one go.
 _RATE: Final = re.compile(r"(BANDWIDTH=|bandwidth=\"|BYTERANGE:|@)\d+")
 _RESUMED: Final = {"short": re.compile(r"audio-0-\d{5}\.m4s$"), "stream": re.compile(r"\.m4s$")}
@@ -59,7 +62,7 @@ def _record(world: World) -> dict[str, Any]:
     record = world.record()
     if record is None:
         return {}
-    plain = record.model_dump(mode="json", exclude=_TIMES)
+    plain = record.model_dump(mode="json", exclude=_TIMES | _OWN)
     plain["events"] = [event.id for event in record.events]
     plain["set"] = [name for name in sorted(_TIMES) if getattr(record, name) is not None]
     for rendition in plain["renditions"]:

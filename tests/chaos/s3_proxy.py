@@ -52,6 +52,10 @@ class Fault(Enum):
     INTERNAL = "500"
     #: 409 ConditionalRequestConflict in place of the work.
     CONFLICT = "409"
+    #: 501 NotImplemented in place of the work.
+    UNKNOWN = "501"
+    #: 403 AccessDenied in place of the work.
+    DENIED = "403"
     #: The work is done, and the connection dropped without an answer.
     LOST = "lost"
     #: The connection is dropped before the work.
@@ -74,6 +78,8 @@ _ANSWERS: Final[Mapping[Fault, tuple[int, str]]] = {
     SLOW_DOWN: (503, "SlowDown"),
     INTERNAL: (500, "InternalError"),
     CONFLICT: (409, "ConditionalRequestConflict"),
+    Fault.UNKNOWN: (501, "NotImplemented"),
+    Fault.DENIED: (403, "AccessDenied"),
 }
 
 

@@ -105,6 +105,18 @@ class Two:
 @contextmanager
 def at_two_hosts(directory: Path) -> Iterator[Two]:
     """The farm on both; the caller's thread is on host A meanwhile."""
+    with networked(directory, PROFILE) as (found, here, there), ExitStack() as stack:
+        stack.enter_context(started(found.a, here, found.farm.log, "up", "--tied", "--json"))
+        eventually(lambda: running.find(here.data_dir), START, found.farm.log.read_text)
+        with found.b.entered():
+            stack.enter_context(started(found.b, there, found.log, "worker", "--json"))
+        all_work(found)
+        yield found
+
+
+@contextmanager
+def networked(directory: Path, profile: Path) -> Iterator[tuple[Two, Settings, Settings]]:
+    """Both hosts with the servers on A, nothing else started, and the settings of each."""
     with two_hosts() as (a, b, cable), ExitStack() as stack:
         stack.enter_context(a.entered())
         valkey, seaweedfs = OpenValkey(directory / "valkey"), OpenSeaweedFS(directory / "seaweedfs")
@@ -113,7 +125,7 @@ def at_two_hosts(directory: Path) -> Iterator[Two]:
             server.spawn()
         for server in (valkey, seaweedfs):
             server.wait_ready()
-        here = _settings(directory / "a", valkey, seaweedfs)
+        here = _settings(directory / "a", valkey, seaweedfs, profile)
         there = replaced(
             here,
             data_dir=directory / "b",
@@ -128,16 +140,10 @@ def at_two_hosts(directory: Path) -> Iterator[Two]:
             here.namespace,
             directory / "farm.log",
         )
-        found = Two(farm, a, b, cable, valkey.state.ports[0], directory / "b.log")
-        stack.enter_context(_started(a, here, farm.log, "up", "--tied", "--json"))
-        eventually(lambda: running.find(here.data_dir), START, farm.log.read_text)
-        with b.entered():
-            stack.enter_context(_started(b, there, found.log, "worker", "--json"))
-        all_work(found)
-        yield found
+        yield Two(farm, a, b, cable, valkey.state.ports[0], directory / "b.log"), here, there
 
 
-def _settings(data: Path, valkey: Valkey, seaweedfs: SeaweedFS) -> Settings:
+def _settings(data: Path, valkey: Valkey, seaweedfs: SeaweedFS, profile: Path) -> Settings:
     config = seaweedfs.config()
     servers = {
         "redis_url": valkey.url,
@@ -146,12 +152,12 @@ def _settings(data: Path, valkey: Valkey, seaweedfs: SeaweedFS) -> Settings:
         "s3_access_key": config.access_key,
         "s3_secret_key": config.secret_key,
     }
-    own = {"data_dir": data, "port": free_ports(1)[0], "profile": PROFILE, "slots": 1}
+    own = {"data_dir": data, "port": free_ports(1)[0], "profile": profile, "slots": 1}
     return replaced(Settings(), **(OWN | own | servers))
 
 
 @contextmanager
-def _started(host: Host, settings: Settings, log: Path, *command: str) -> Iterator[None]:
+def started(host: Host, settings: Settings, log: Path, *command: str) -> Iterator[None]:
     """The command on the host that this thread is on."""
     scratch = log.parent / "tmp"
     scratch.mkdir(exist_ok=True)

@@ -110,7 +110,7 @@ class Process:
             self.board,
             sender,
             self.keeper,
-            SimpleNamespace(busy=lambda part: None),  # type: ignore[arg-type]
+            SimpleNamespace(busy=lambda run, queue: None, idle=lambda: None),  # type: ignore[arg-type]
             Workshop(self.bench, self.advancer, jitter=lambda: 0.0),
             jitter=lambda: 0.0,
         )

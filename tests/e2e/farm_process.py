@@ -159,7 +159,10 @@ def running_farm(directory: Path, **options: Any) -> Iterator[Farm]:
             closing(connections.object_store(joined)) as store,
             closing(connections.redis_client(joined)) as live,
         ):
-            eventually(lambda: len(list_workers(live, joined.namespace)) > 1, START, log.read_text)
+            standing = 2 if settings.min_slots else 0
+            eventually(
+                lambda: len(list_workers(live, joined.namespace)) >= standing, START, log.read_text
+            )
             yield Farm(client, store, live, joined.namespace, log)
     finally:
         _stop(child)

@@ -26,7 +26,7 @@ from typing import Any
 import uvicorn
 
 from autoscaler.processes import ChildProcess
-from farm import wiring
+from farm import api_process, wiring
 from farm.api_process import application
 from farm.client import Client, Video
 from farm.describe import TERMINAL
@@ -57,6 +57,7 @@ class Crew:
     workers: list[ChildProcess] = field(default_factory=list)
     #: Process ids of workers that ended, and how.
     ended: list[tuple[int, int | None]] = field(default_factory=list)
+    count: int = WORKERS
 
     def look_after(self, stop: Event) -> None:
         while not stop.wait(0.05):
@@ -64,7 +65,7 @@ class Crew:
                 self.ended.append((worker.pid, worker.exit_code()))
                 self.workers.remove(worker)
                 worker.close()
-            while len(self.workers) < WORKERS:
+            while len(self.workers) < self.count:
                 self.workers.append(ChildProcess(self.argv, self.variables, self.log))
 
     def close(self) -> None:
@@ -93,7 +94,10 @@ def serving(settings: Settings) -> Iterator[Client]:
     """The farm's API on a free port, in this process."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        server = uvicorn.Server(server_config(application(settings), "127.0.0.1", port))
+        own = wiring.queue(settings)
+        bench = wiring.bench(settings, own)
+        app = application(settings, own, bench, api_process._measures(settings, own))
+        server = uvicorn.Server(server_config(app, "127.0.0.1", port))
         thread = Thread(target=server.run, args=([listening],))
         thread.start()
         try:

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
@@ -85,7 +86,7 @@ class ApiServer:
         self._capture = ExitStack()
         #: Requests that the application is done with.
         self.ended = 0
-        self._app = create_app(self.deps)
+        self._app: FastAPI = create_app(self.deps)
         self._server = _Server(server_config(self._counted, "127.0.0.1", self.port))
         self._thread = Thread(target=self._server.run, args=([self._socket],), name="api")
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False)
@@ -114,6 +115,11 @@ class ApiServer:
             await self._app(scope, receive, send)
         finally:
             self.ended += 1
+
+    def use(self, deps: IngestDeps) -> None:
+        """Serve with other ports; to be called before it starts."""
+        self.deps = deps
+        self._app = create_app(deps)
 
     def connect(self) -> socket.socket:
         """A bare connection."""

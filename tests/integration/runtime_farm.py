@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -14,9 +13,11 @@ from jobs.board import Board
 from jobs.broker import FarmBroker, connect_redis
 from jobs.demand import QueueDemand, demand
 from jobs.parts import PartRef, Pool, Priority
+from jobs.schema import SCHEMA
 from jobs.send import Sender
 from jobs.timings import Timings
 from pipeline.sweeper import Sweeper
+from tests.newer import python_of
 
 VIDEO = "01jz0000000000000000000000"
 SCRIPT = Path(__file__).with_name("runtime_worker.py")
@@ -76,21 +77,34 @@ class Farm:
         self.sender = Sender(self.broker, self.board)
 
     def send(
-        self, part: str, pool: Pool = Pool.CPU, priority: Priority = Priority.NORMAL
+        self,
+        part: str,
+        pool: Pool = Pool.CPU,
+        priority: Priority = Priority.NORMAL,
+        *,
+        schema: int = 1,
     ) -> PartRef:
         ref = PartRef(VIDEO, 1, part)
-        assert self.sender.send(ref, pool, priority)
+        assert self.sender.send(ref, pool, priority, schema=schema)
         return ref
 
     def worker(
-        self, *, pools: str = "head,cpu", drain: float = 20.0, supervised: bool = False
+        self,
+        *,
+        pools: str = "head,cpu",
+        drain: float = 20.0,
+        supervised: bool = False,
+        schema: int = SCHEMA,
     ) -> subprocess.Popen[bytes]:
-        """A worker process that is ready."""
+        """A worker process that is ready, of a version that knows ``schema``."""
         arguments = (self.url, self.namespace, pools, str(drain))
         mode = "supervised" if supervised else "alone"
         timings = json.dumps(asdict(self.timings))
         process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), *arguments, mode, str(self.file), timings],
+            [
+                *python_of(schema),
+                *(str(SCRIPT), *arguments, mode, str(self.file), timings),
+            ],
             stdin=subprocess.PIPE,
         )
         self.workers.append(process)
@@ -118,8 +132,10 @@ class Farm:
         ]
 
     def demand(self) -> QueueDemand:
+        """The counts alone."""
         found = demand(self.client, self.namespace)
-        return found.pool(Pool.HEAD) + found.pool(Pool.CPU)
+        both = found.pool(Pool.HEAD) + found.pool(Pool.CPU)
+        return QueueDemand(both.waiting, both.in_flight, both.dead)
 
     def sweeper(self, parts: tuple[str, ...], owner: str = "sweeper") -> Sweeper:
         """One that sends those of ``parts`` that are neither ended nor on their way."""

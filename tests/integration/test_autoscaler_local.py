@@ -49,7 +49,7 @@ class Farm:
         self.work = "idle"
         self.busy: set[int] = set()
         self.started: list[ChildProcess] = []
-        self.target = LocalTarget(self.start, self.clock, self.busy.__contains__)
+        self.target = LocalTarget(self.start, self.clock, self.busy.intersection)
 
     def start(self, pool: str) -> ChildProcess:
         argv = [sys.executable, "-S", "-c", WORKER, self.work]

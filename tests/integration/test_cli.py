@@ -4,134 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
 
 from farm import running
-from farm.embedded import SeaweedFS
 from farm.settings import environment, load
-from media.binaries import find_tools
-from media.command import Command
-from media.process import run
+from tests.integration.command_farm import REELFARM, Farm, Start, documents, until
 
 UNKNOWN = "0" * 26
-REELFARM = (sys.executable, "-P", "-m", "farm")
-
-
-@dataclass(frozen=True)
-class Farm:
-    """A farm's process, and how to talk to it."""
-
-    process: subprocess.Popen[bytes]
-    data_dir: Path
-    environment: dict[str, str]
-
-    def __call__(self, *arguments: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
-        """Run the command as its user."""
-        return subprocess.run(
-            (*REELFARM, *arguments),
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-        )
-
-    @property
-    def url(self) -> str:
-        found = running.find(self.data_dir)
-        assert found is not None
-        return found.url
-
-    def children(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-
-Start = Callable[[], Farm]
-
-
-@pytest.fixture(scope="module")
-def start(
-    seaweedfs: SeaweedFS, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Start]:
-    """Starts farms that share the servers of the tests, and nothing else."""
-    started: list[Farm] = []
-
-    def start() -> Farm:
-        config = seaweedfs.config()
-        own = f"cli-{secrets.token_hex(6)}"
-        settings = load(
-            data_dir=tmp_path_factory.mktemp("farm"),
-            s3_endpoint=config.endpoint,
-            s3_access_key=config.access_key,
-            s3_secret_key=config.secret_key,
-            s3_prefix=f"{own}/",
-            redis_url=redis_url,
-            namespace=own,
-            slots=1,
-        )
-        variables = environment(settings)
-        with (settings.data_dir / "farm.log").open("wb") as log:
-            process = subprocess.Popen(
-                (*REELFARM, "up", "--port", "0", "--tied", "--json"),
-                env=variables,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        farm = Farm(process, settings.data_dir, variables)
-        started.append(farm)
-        until(lambda: running.find(settings.data_dir) is not None or process.poll() is not None, 60)
-        assert process.poll() is None, (settings.data_dir / "farm.log").read_text()
-        return farm
-
-    yield start
-    for farm in started:
-        farm.process.terminate()
-        assert farm.process.wait(40) in (0, -signal.SIGKILL)
-        assert running.find(farm.data_dir) is None
-        assert farm.process.stdin is not None
-        farm.process.stdin.close()
-
-
-@pytest.fixture(scope="module")
-def farm(start: Start) -> Farm:
-    return start()
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three seconds of small picture and sound."""
-    path = tmp_path_factory.mktemp("clip") / "a clip.mp4"
-    picture, sound = "testsrc2=s=320x180:r=25:d=3", "sine=d=3"
-    arguments = ("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-y", str(path))
-    run(find_tools(), Command(arguments, 60), sinks={}, scratch=path.parent)
-    return path
-
-
-def until(holds: Callable[[], bool], timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
-
-
-def documents(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_a_film_from_upload_to_deletion(farm: Farm, clip: Path) -> None:

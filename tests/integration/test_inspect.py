@@ -5,13 +5,17 @@ from __future__ import annotations
 from threading import Event
 
 import pytest
+from dramatiq import Message
 
+from jobs.board import Board
 from jobs.ids import new_video_id
-from jobs.parts import INSPECT, PartRef, Priority
+from jobs.parts import INSPECT, PartRef, Pool, Priority, queue_name
 from jobs.records import VideoRecord
-from jobs.send import QueueUnavailableError, Sender
+from jobs.send import TRACEPARENT, QueueUnavailableError, Sender
 from jobs.states import State
+from jobs.traceparent import parse
 from media.probed import VideoStream
+from pipeline.advance import Advancer
 from pipeline.inspect import inspect
 from storage import layout
 from storage.documents import create_document
@@ -73,10 +77,35 @@ def test_a_queue_that_takes_nothing_keeps_no_film_from_being_planned(
 ) -> None:
     tried = list[str]()
 
-    def refused(_: Sender, ref: PartRef, *others: object) -> bool:
+    def refused(_: Sender, ref: PartRef, *others: object, **more: object) -> bool:
         tried.append(ref.part)
         raise QueueUnavailableError(ref, ConnectionError("away"))
 
     monkeypatch.setattr(Sender, "send", refused)
     assert inspected(farm, waiting(farm)) == set()
     assert len(tried) == 1, "each may last as long as Redis is given to answer"
+
+
+def test_what_is_sent_is_of_the_records_trace_also_after_redis_was_emptied(farm: Farm) -> None:
+    record, board = waiting(farm), farm.bench.board
+    inspected(farm, record)
+    before = traces_sent(board, record)
+    for key in board.client.scan_iter(f"*{board.keys.namespace}*"):
+        board.client.delete(key)
+    Advancer(farm.bench).advance(record.id)
+    after = traces_sent(board, record)
+    assert before.keys() < after.keys()
+    assert {*before.values(), *after.values()} == {record.trace.trace_id}
+
+
+def traces_sent(board: Board, record: VideoRecord) -> dict[str, str]:
+    """The trace that each message about the video names, by part."""
+    found: dict[str, str] = {}
+    for pool in (Pool.HEAD, Pool.CPU):
+        for data in board.client.hvals(board.keys.messages(queue_name(pool, record.priority))):
+            message: Message[None] = Message.decode(data)
+            trace = parse(message.options[TRACEPARENT])
+            assert trace is not None
+            if message.args[0] == record.id:
+                found[str(message.args[2])] = trace.trace_id
+    return found

@@ -21,6 +21,7 @@ from catalog.videos import Catalog
 from farm.embedded import SeaweedFS
 from jobs.board import Board
 from jobs.broker import FarmBroker
+from jobs.demand import demand
 from jobs.ids import new_video_id
 from jobs.leases import Lease
 from jobs.parts import PartRef, Pool, Priority, queue_name
@@ -226,9 +227,9 @@ def test_many_parts_are_sent_a_few_at_a_time(opened: Any, monkeypatch: pytest.Mo
     """The right to advance would lapse meanwhile."""
     sent, send_all = list[int](), Advancer._send_all
 
-    def counted(advancer: Advancer, record: VideoRecord, parts: Sequence[Part]) -> None:
+    def counted(advancer: Advancer, record: VideoRecord, plan: Plan, parts: Sequence[Part]) -> None:
         sent.append(len(parts))
-        send_all(advancer, record, parts)
+        send_all(advancer, record, plan, parts)
 
     monkeypatch.setattr(Advancer, "_send_all", counted)
     shop = opened(400, 10)
@@ -363,3 +364,24 @@ def test_the_end_of_a_long_video_waits_for_nothing(opened: Any) -> None:
     assert shop.bench.catalog.load(shop.id).state is State.READY
     store: ObjectStore = shop.store
     assert store.get(layout.play(shop.id, f"1/{RUNG}.m3u8")).body.count(b".m4s") == 70
+
+
+@pytest.mark.parametrize("parts", [WINDOW + 4, 400])
+def test_what_a_film_has_not_sent_yet_is_told_to_the_autoscaler(opened: Any, parts: int) -> None:
+    shop = opened(parts, 2)
+    for ended in (0, 1):
+        for number in range(2, 2 + ended):
+            shop.end(shop.take(number))
+        shop.advance()
+        unsent = shop.plan.parts[max(shop.moving()) + 1 :]
+        [hint] = demand(shop.live, shop.board.keys.namespace).plans.values()
+        assert hint.parts == len(unsent) == parts - 2 - WINDOW - ended
+        assert hint.cost == pytest.approx(sum(part.cost for part in unsent))
+    shop.board.forget(shop.id)
+    assert demand(shop.live, shop.board.keys.namespace).plans == {}
+
+
+def test_a_clip_that_fits_into_the_window_tells_nothing(opened: Any) -> None:
+    shop = opened(WINDOW, 2)
+    shop.advance()
+    assert not shop.live.exists(shop.board.keys.unsent)

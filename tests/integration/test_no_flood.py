@@ -16,7 +16,7 @@ from dramatiq import Message
 from catalog import listing
 from catalog.listing import Listing
 from farm.embedded import SeaweedFS
-from jobs.demand import QueueDemand, demand
+from jobs.demand import demand
 from jobs.leases import Lease
 from jobs.parts import PartRef, Pool, Priority
 from storage import layout
@@ -111,7 +111,7 @@ def test_long_parts_send_nothing_twice(waiting: Room, seconds: int) -> None:
     assert waiting.reads >= seconds // 30 - 1
     assert waiting.broker.sent == sent
     found = demand(waiting.client, waiting.namespace).pool(Pool.HEAD)
-    assert found == QueueDemand(waiting=3, in_flight=3)
+    assert (found.waiting, found.in_flight) == (3, 3)
 
 
 def fetched(waiting: Room, slots: int) -> list[Lease]:

@@ -13,8 +13,8 @@ from jobs.board import Board
 from jobs.broker import ACTOR, REDIS_ID, FarmBroker, connect_redis
 from jobs.demand import QueueDemand, demand
 from jobs.parts import PartRef, Pool, Priority
-from jobs.send import QueueUnavailableError, Sender
-from jobs.workers import WorkerInfo, announce, list_workers, withdraw
+from jobs.send import COST, QueueUnavailableError, Sender
+from jobs.workers import WorkerInfo, announce, list_workers, named_workers, withdraw
 
 VIDEO = "01jz0000000000000000000000"
 REF = PartRef(VIDEO, 1, "v00001")
@@ -32,7 +32,7 @@ def broker(board: Board) -> FarmBroker:
 
 def send(broker: FarmBroker, board: Board, part: str = "v00001") -> bool:
     ref = PartRef(VIDEO, 1, part)
-    return Sender(broker, board).send(ref, Pool.CPU, Priority.NORMAL)
+    return Sender(broker, board).send(ref, Pool.CPU, Priority.NORMAL, cost=2.5)
 
 
 def test_a_part_is_sent_once_and_needs_no_actor(broker: FarmBroker, board: Board) -> None:
@@ -50,7 +50,8 @@ def test_the_message_is_a_pointer_under_the_id_of_its_mark(
     [(redis_id, data)] = stored.items()
     message = dramatiq.Message.decode(data)
     assert (message.actor_name, message.args) == (ACTOR, (VIDEO, 1, "v00001"))
-    assert message.options == {REDIS_ID: redis_id.decode()}
+    assert message.options[REDIS_ID] == redis_id.decode()
+    assert message.options[COST] == 2.5
     mark = board.client.hget(board.keys.parts(VIDEO), "1/v00001").split()
     assert mark[0] == b"sent"
     assert mark[2:] == [b"cpu.normal", redis_id]
@@ -135,8 +136,10 @@ def test_demand_counts_waiting_running_and_dead(broker: FarmBroker, board: Board
 
     found = demand(board.client, board.keys.namespace)
 
-    assert found.queues["cpu.normal"] == QueueDemand(waiting=1, in_flight=1, dead=1)
-    assert found.pool(Pool.CPU) == QueueDemand(waiting=1, in_flight=1, dead=1)
+    queue = found.queues["cpu.normal"]
+    assert queue.oldest == pytest.approx(time.time(), abs=60)
+    assert queue == QueueDemand(1, 1, 1, queue.oldest, backlog=2.5)
+    assert found.pool(Pool.CPU) == queue
     assert found.pool(Pool.HEAD) == QueueDemand()
     assert found.retrying == 1
 
@@ -149,6 +152,8 @@ def test_workers_are_listed_while_they_say_so(board: Board) -> None:
     announce(client, namespace, second, ttl=60, now=1.0)
     announce(client, namespace, first, ttl=60, now=2.0)
     assert list_workers(client, namespace) == [first, second]
+    assert named_workers(client, namespace, ["a", "nobody"]) == (first,)
+    assert named_workers(client, namespace, []) == ()
     withdraw(client, namespace, "a")
     assert list_workers(client, namespace) == [second]
     client.delete(board.keys.worker("b"))  # as its time to live would

@@ -18,7 +18,7 @@ from catalog.errors import UnknownVideoError
 from catalog.videos import Catalog, is_terminal
 from jobs.ids import new_video_id
 from jobs.records import VideoRecord
-from jobs.states import TERMINAL, TRANSITIONS, IllegalTransitionError, State
+from jobs.states import RETRYABLE, TERMINAL, TRANSITIONS, IllegalTransitionError, State
 from storage import layout
 from storage.documents import create_document
 from storage.objects import ObjectStore
@@ -56,7 +56,7 @@ class Video:
         """Do it to the video and to the model."""
         match action:
             case "cut off retry":
-                if State.QUEUED in TRANSITIONS[self.state]:
+                if self.state in RETRYABLE:
                     key = layout.inbox(self.id, self.generation + 1)
                     create_document(self.store, key, {"state": "accepted"})
                     self.is_retry_wanted = True
@@ -85,7 +85,7 @@ class Video:
 
     def _move(self, action: str) -> None:
         target = TARGETS[action]
-        if target in TRANSITIONS[self.state]:
+        if self.state in RETRYABLE if action == "retry" else target in TRANSITIONS[self.state]:
             self._request(action)
             self.state = target
             if action == "retry":
@@ -127,7 +127,7 @@ class Video:
         if is_terminal(resumed):
             self.catalog.settle(self.id, resumed.generation)
             assert self.id not in self.catalog.inbox()
-        if self.is_retry_wanted and State.QUEUED in TRANSITIONS[self.state]:
+        if self.is_retry_wanted and self.state in RETRYABLE:
             self.state, self.generation = State.QUEUED, self.generation + 1
             self.is_retry_wanted = False
 

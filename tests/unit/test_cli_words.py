@@ -11,7 +11,7 @@ import pytest
 
 from farm import describe, running
 from farm.display import Display, bytes_text, rate_text, time_text
-from farm.doctor import judge_redis
+from farm.doctor_redis import judge_redis
 from farm.named import UnreadableError, named_by_manifest, named_by_playlist
 
 VIDEO: dict[str, Any] = {
@@ -172,10 +172,24 @@ def test_a_process_that_merely_has_the_pid_is_no_farm(tmp_path: Path) -> None:
     [
         (
             {"redis_version": "7.2.4", "maxmemory_policy": "noeviction", "aof_enabled": 1},
-            ["ok", "ok", "ok"],
+            ["ok", "ok", "ok", "ok"],
         ),
-        ({"redis_version": "6.0.9", "maxmemory_policy": "allkeys-lru"}, ["fail", "fail", "warn"]),
-        ({}, ["fail", "fail", "warn"]),
+        (
+            {"redis_version": "6.0.9", "maxmemory_policy": "allkeys-lru"},
+            ["fail", "fail", "ok", "warn"],
+        ),
+        (
+            {
+                "redis_version": "8.0.0",
+                "maxmemory_policy": "noeviction",
+                "aof_enabled": 1,
+                "maxmemory": 100,
+                "used_memory": 81,
+                "aof_last_write_status": "err",
+            },
+            ["ok", "ok", "warn", "fail"],
+        ),
+        ({}, ["fail", "fail", "ok", "warn"]),
     ],
 )
 def test_what_is_asked_of_redis(info: dict[str, Any], expected: list[str]) -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from farm.settings import PREFIX, Settings
+from jobs.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,3 +37,13 @@ def test_every_code_of_an_error_is_documented() -> None:
     given |= set(re.findall(r'code="(\w+)" if .* else "(\w+)"', text)[0])
     documented = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
     assert given == set(re.findall(r"^\| `([a-z_]+)` \|", documented, re.MULTILINE))
+
+
+def test_every_metric_is_documented_as_it_is() -> None:
+    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(reelfarm_\w+)` \| (\w+) \|(.*?)\| (.+) \|$", text, re.MULTILINE)
+    documented = {
+        name: (kind, tuple(re.findall(r"`(\w+)`", labels)), told)
+        for name, kind, labels, told in rows
+    }
+    assert documented == {m.name: (m.kind, m.labels, m.help) for m in METRICS}
