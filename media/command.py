@@ -8,6 +8,7 @@ from typing import Final
 #: Marks an output in ``arguments`` that the runner replaces by a pipe to the named sink.
 SINK: Final = "sink:"
 
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """A graphics processor: the family by which it is spoken to, and its name there.

@@ -15,7 +15,7 @@ import redis
 import structlog
 
 from jobs.board import Board
-from jobs.devices import Circuit, DeviceInfo, devices, live
+from jobs.devices import LIVE, Circuit, DeviceInfo, devices, live
 from jobs.parts import Pool, Priority
 from jobs.records import VideoRecord
 from media.command import Device
@@ -33,6 +33,9 @@ AUTO: Final = "auto"
 
 #: Seconds between two looks at the devices of the farm, and at the circuit of one's own.
 _LOOK: Final = 5.0
+
+#: Seconds for which those are looked after who wait for a device whose workers have left.
+_LOSS: Final = 900.0
 
 #: Where a family stands: some device of it works, all that there are are out of use, or none is
 #: there, as with a pool that was scaled to nothing.
@@ -92,6 +95,7 @@ class Fleet:
         self._wall = wall
         self._looked_at = float("-inf")
         self._known: tuple[DeviceInfo, ...] = ()
+        self._has_lost = False
 
     def choose(self, record: VideoRecord) -> str:
         """The family for a new generation of a video.
@@ -119,10 +123,8 @@ class Fleet:
         return standing == "out" or (standing == "absent" and self.encoder in (AUTO, SOFTWARE))
 
     def is_stranding(self) -> bool:
-        """Whether some device is out of use, so that parts may wait for one that does not come."""
-        if self.encoder == SOFTWARE and not self._known:
-            return False
-        return any(each.circuit != "closed" for each in self._look())
+        """Whether a device is out of use, or left not long ago: parts may wait for it in vain."""
+        return any(each.circuit != "closed" for each in self._look()) or self._has_lost
 
     def standing(self, family: str) -> Standing:
         """Whether a family can be had."""
@@ -137,6 +139,7 @@ class Fleet:
             at = self._wall()
             found = devices(self._board.client, self._board.keys.namespace, at)
             self._known = tuple(each for each in live(found, at) if H264 in each.codecs)
+            self._has_lost = any(LIVE < at - each.seen_at < _LOSS for each in found)
             self._looked_at = now
         return self._known
 

@@ -23,22 +23,21 @@ from simulation.show import (
     document,
     keep,
     markdown,
+    price_columns,
+    price_rows,
     rows,
     score_columns,
     score_rows,
     tried_document,
     tried_rows,
 )
-from simulation.sweep import grid, steps, swept
+from simulation.sweep import SCALE, grid, swept
 from simulation.traces import MAKERS
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Scaling policies, simulated.")
 
 #: Traces whose course is drawn.
 _DRAWN: Final = ("bursty", "diurnal", "giant film")
-
-#: Parameters that are shown of all that were tried.
-_SHOWN: Final = 10
 
 Out = Annotated[Path, typer.Option(help="Where the JSON and the picture go.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Short traces: whether it works.")]
@@ -71,8 +70,9 @@ def compare(
     if as_json:
         display.document(found)
     elif as_markdown:
-        display.line(markdown(COLUMNS, rows(results)))
         display.line(markdown(score_columns(results), score_rows(results)))
+        display.line(markdown(price_columns(results), price_rows(results)))
+        display.line(markdown(COLUMNS, rows(results)))
     else:
         display.table(COLUMNS, rows(results))
         display.line("\nPrice by the clairvoyant's, the mean over all traces:", "bold")
@@ -94,15 +94,14 @@ def sweep(
 ) -> None:
     """The parameters of the shipped policy on every platform; takes some minutes."""
     display, found = Display(as_json=as_json), {}
-    columns = ("drain", "cool-down", "step up", "step down", "score", *_names(), "flaps")
+    columns = ("", "drain", "cool-down", "step up", "step down", "score", *_names(), "flaps")
     with ProcessPoolExecutor(os.cpu_count()) as executor:
         for platform in (each for each in PLATFORMS if only in (None, each.name)):
-            scale = 0.1 if quick else 0.5
+            scale = 0.05 if quick else SCALE
             tried = swept(platform, grid(platform), executor, scale)
-            stepped = swept(platform, steps(platform, tried[0].pool), executor, scale)
-            found[platform.name] = tried_document([*tried, *stepped])
+            found[platform.name] = tried_document(tried)
             display.line(f"\n{platform.name}", "bold")
-            display.table(columns, tried_rows([*tried[:_SHOWN], *stepped]))
+            display.table(columns, tried_rows(tried, tuned(platform)))
     if as_json:
         display.document(found)
     display.say(f"kept in {keep(out / 'sweep.json', found)}")
@@ -119,8 +118,9 @@ def _wins(results: list[Result]) -> bool:
 def _course(scenario: Scenario, pool: PoolSpec) -> Course:
     """Every policy's workers over time."""
     looks = {each.name: run_of(scenario, each).looks for each in contenders(pool)}
-    needed = foreseen(scenario.made(), scenario.platform.start, WEIGHT).needed
-    return Course(f"{scenario.platform.name}: {scenario.trace}", looks, needed)
+    made = scenario.made()
+    needed = foreseen(made, scenario.platform.start, WEIGHT).needed
+    return Course(f"{scenario.platform.name}: {scenario.trace}", looks, needed, made.seconds)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ class Course:
     title: str
     looks: Mapping[str, Sequence[Look]]
     clairvoyant: Sequence[tuple[float, int]]
+    #: How much of it is drawn.
+    seconds: float
 
 
 def draw(path: Path, courses: Sequence[Course], results: Sequence[Result]) -> Path:
@@ -57,10 +59,13 @@ def _course(axes: Axes, course: Course) -> None:
     times = [at / _MINUTE for at, _ in course.clairvoyant]
     counts = [count for _, count in course.clairvoyant]
     axes.fill_between(times, counts, step="post", color="0.85", label="clairvoyant")
-    for name, looks in course.looks.items():
-        xs = [look.at / _MINUTE for look in looks]
-        axes.step(xs, [look.target for look in looks], where="post", label=name, linewidth=1.2)
+    for place, (name, looks) in enumerate(course.looks.items()):
+        xs, ys = [look.at / _MINUTE for look in looks], [look.target for look in looks]
+        # The first one is what it is about: above the others, in the same colour as below.
+        width, order = (2.0, 3.0) if place == 0 else (0.9, 2.0)
+        axes.step(xs, ys, where="post", label=name, linewidth=width, zorder=order)
     axes.set(title=course.title, xlabel="minutes", ylabel="workers")
+    axes.set_xlim(0, course.seconds / _MINUTE)
     axes.grid(visible=True, color="0.9")
 
 

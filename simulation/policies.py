@@ -135,19 +135,3 @@ def contenders(pool: PoolSpec) -> tuple[Contender, ...]:
 def tuned(platform: Platform) -> PoolSpec:
     """The shipped policy as it ships, for a pool on the platform that may sleep."""
     return tuning.tuned("cpu", 0, platform.maximum, platform.start)
-
-
-def spec(
-    platform: Platform, *, target_drain: float, cooldown: float, step_up: int, step_down: int
-) -> PoolSpec:
-    """The shipped policy with other parameters."""
-    return PoolSpec(
-        "cpu",
-        minimum=0,
-        maximum=platform.maximum,
-        cooldown=cooldown,
-        step_up=step_up,
-        step_down=step_down,
-        target_drain=target_drain,
-        start_delay=platform.start,
-    )

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from autoscaler.policy import PoolSpec
 from simulation.compare import Result, scores
 from simulation.measures import WEIGHT, Figures
 from simulation.sweep import Tried
@@ -29,8 +30,8 @@ COLUMNS: Final[Row] = (
     "× price",
 )
 
-#: Prices of waiting at which the ranking is told, to see what it depends on.
-WEIGHTS: Final = (1.0, WEIGHT, 100.0)
+#: Other prices of waiting at which the ranking is told, to see whether it depends on that.
+WEIGHTS: Final = (1.0, 100.0)
 
 
 def rows(results: Iterable[Result]) -> list[Row]:
@@ -59,10 +60,28 @@ def score_columns(results: Sequence[Result]) -> Row:
     return ("policy", *platforms, "all", *(f"all, wait × {weight:g}" for weight in WEIGHTS))
 
 
-def tried_rows(tried: Iterable[Tried]) -> list[Row]:
-    """One for each set of parameters."""
+def price_rows(results: Iterable[Result]) -> list[Row]:
+    """Each policy's price by the clairvoyant's, and the bound's, one row for each trace."""
     return [
         (
+            _name(result),
+            str(result.uploads),
+            *(f"{result.ratio(figures):.2f}" for figures in (*result.policies, result.bound)),
+        )
+        for result in results
+    ]
+
+
+def price_columns(results: Sequence[Result]) -> Row:
+    """Headings of :func:`price_rows`."""
+    return ("trace", "uploads", *(each.policy for each in results[0].policies), "bound")
+
+
+def tried_rows(tried: Iterable[Tried], shipped: PoolSpec) -> list[Row]:
+    """One for each set of parameters; that which ships is marked."""
+    return [
+        (
+            "ships" if each.pool == shipped else "",
             f"{each.pool.target_drain:g}",
             f"{each.pool.cooldown:g}",
             str(each.pool.step_up),
@@ -85,7 +104,7 @@ def document(results: Sequence[Result]) -> dict[str, Any]:
     """Everything, fit for JSON."""
     return {
         "weight": WEIGHT,
-        "scores": {f"{weight:g}": scores(results, weight) for weight in WEIGHTS},
+        "scores": {f"{weight:g}": scores(results, weight) for weight in (WEIGHT, *WEIGHTS)},
         "results": [_document(result) for result in results],
     }
 
@@ -105,7 +124,7 @@ def keep(path: Path, value: object) -> Path:
 def _row(result: Result, figures: Figures) -> Row:
     best = result.clairvoyant
     return (
-        f"{result.scenario.platform.name}: {result.scenario.trace}",
+        _name(result),
         figures.policy,
         f"{figures.wait_p50:.0f}",
         f"{figures.wait_p95:.0f}",
@@ -118,6 +137,10 @@ def _row(result: Result, figures: Figures) -> Row:
         f"{figures.ready_mean / best.ready_mean:.2f}",
         f"{result.ratio(figures):.2f}",
     )
+
+
+def _name(result: Result) -> str:
+    return f"{result.scenario.platform.name}: {result.scenario.trace}"
 
 
 def _document(result: Result) -> dict[str, Any]:

@@ -9,25 +9,25 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
 
 from autoscaler.policy import PoolSpec
 from simulation.compare import Scenario, shipped_ratios
 from simulation.platforms import Platform
-from simulation.policies import spec
+from simulation.policies import tuned
 from simulation.traces import MAKERS
 
 #: Seconds.
-DRAINS: Final = (0.0, 10.0, 20.0, 30.0, 60.0, 120.0, 240.0, 480.0)
-COOLDOWNS: Final = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
-#: Workers at once; the first is all that there can be.
-STEPS: Final = (10_000, 50, 10)
+DRAINS: Final = (0.0, 10.0, 30.0, 60.0, 120.0)
+COOLDOWNS: Final = (10.0, 30.0, 60.0, 120.0, 240.0)
+#: Workers at once.
+STEPS: Final = (50, 10)
 
 #: The uploads of the sweep, and by how much its traces are shorter.
 SEED: Final = 2
-SCALE: Final = 0.5
+SCALE: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +51,16 @@ def swept(
 
 
 def grid(platform: Platform) -> tuple[PoolSpec, ...]:
-    """Every target drain time with every cool-down, without limits to a step."""
-    return tuple(
-        spec(platform, target_drain=drain, cooldown=cooldown, step_up=STEPS[0], step_down=STEPS[0])
-        for drain, cooldown in product(DRAINS, COOLDOWNS)
-    )
-
-
-def steps(platform: Platform, best: PoolSpec) -> tuple[PoolSpec, ...]:
-    """The best of those with every limit of steps."""
-    return tuple(
-        spec(
-            platform,
-            target_drain=best.target_drain,
-            cooldown=best.cooldown,
-            step_up=up,
-            step_down=down,
-        )
-        for up, down in product(STEPS, STEPS)
+    """The shipped parameters, and every target drain time with every cool-down, else as shipped."""
+    shipped = tuned(platform)
+    return (
+        shipped,
+        *(
+            replace(shipped, target_drain=drain, cooldown=cooldown)
+            for drain, cooldown in product(DRAINS, COOLDOWNS)
+        ),
+        *(replace(shipped, step_up=step) for step in STEPS),
+        *(replace(shipped, step_down=step) for step in STEPS),
     )
 
 

@@ -46,6 +46,7 @@ _LONGEST_STEP: Final = 12.0
 #: Codec to the formats that every device decodes; the rest is left to software, as a device that
 #: can not would fail in the middle of a graph that is made for its memory.
 _ON_DEVICE: Final = {"h264": ("yuv420p",), "hevc": ("yuv420p", "yuv420p10le")}
+_EIGHT: Final = 8
 
 #: AAC frames that the encoder looks ahead at the most.
 _LOOK_AHEAD: Final = 2
@@ -104,8 +105,7 @@ def video_command(
     most = count if count is not None else max(1, ceil(plan.longest * float(video.rate)) - begin)
     threads = _threads(part)
     encoder = encoder_of(video)
-    on_device = encoder is not None and encoder.accel and decodes_on_device(plan)
-    decoding = encoder.decoding() if encoder and on_device else {}
+    decoding = encoder.decoding() if encoder and decodes_on_device(plan) else {}
     seek = None if part.stream else seek_time(video, begin, preroll)
     opened = ffmpeg.input(
         source, **input_options, **_reading(seek), **decoding, threads=threads, reinit_filter=0
@@ -137,13 +137,17 @@ def video_command(
 def decodes_on_device(plan: Plan) -> bool:
     """Whether the plan's device decodes as well: what every one of them can, and shows as it is.
 
-    A picture that has to be turned is not: ffmpeg would turn it in the processor's memory.
+    A picture that has to be turned is not: ffmpeg would turn it in the processor's memory. One of
+    more than eight bits is only where the device's scaler takes it to eight.
     """
     video = _video(plan)
+    encoder = encoder_of(video)
     stream = next((s for s in plan.probe.video if s.index == video.stream), None)
-    if stream is None or stream.rotation or not uses_device_pictures(video):
+    if encoder is None or not encoder.accel or stream is None or stream.rotation:
         return False
-    return stream.pixel_format in _ON_DEVICE.get(stream.codec, ())
+    deep = stream.bit_depth > _EIGHT and "format" not in encoder.scaling
+    known = stream.pixel_format in _ON_DEVICE.get(stream.codec, ())
+    return known and not deep and uses_device_pictures(video)
 
 
 def audio_command(

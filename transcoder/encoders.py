@@ -9,7 +9,7 @@ same, filter by filter, as with software. What touches pixels is the device's ow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -195,6 +195,10 @@ VIDEOTOOLBOX: Final = Encoder(
     options={"bf": 2, "allow_sw": 0, "require_sw": 0, "realtime": 0, "prio_speed": 0},
 )
 
+#: Pixels of a side. NVENC refuses less than 145 across, and several more than 4096 in H.264.
+_SMALLEST: Final = 146
+_LARGEST: Final = 4096
+
 #: What encoders are tried with.
 _SAMPLE: Final = Rung(
     name="trial", width=256, height=256, crf=23, maxrate=2_000_000, bufsize=3_000_000, level="3.0"
@@ -210,6 +214,12 @@ HARDWARE: Final[dict[str, Encoder]] = {
 def is_hardware(name: str) -> bool:
     """Whether videos of that family are worked on in the GPU pool."""
     return name != SOFTWARE
+
+
+def fits(rungs: Iterable[Rung]) -> bool:
+    """Whether every device takes pictures of these sizes."""
+    sides = [side for rung in rungs for side in (rung.width, rung.height)]
+    return min(sides) >= _SMALLEST and max(sides) <= _LARGEST
 
 
 def trials(family: str, device: str | None = None) -> tuple[Trial, ...]:

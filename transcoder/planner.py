@@ -9,6 +9,7 @@ from typing import Final
 
 from media.probed import AudioStream, Probe, VideoStream
 from transcoder.cost import longest_seconds
+from transcoder.encoders import fits
 from transcoder.errors import Unplayable
 from transcoder.ladder import ladder
 from transcoder.parts import audio_parts, pictures_part, video_parts
@@ -73,6 +74,7 @@ def _video(probe: Probe, stream: VideoStream, profile: Profile, encoder: str) ->
     zero = probe.timing.first_picture if probe.timing else _seconds(stream.start or 0.0)
     gop = max(1, round(profile.video.gop * rate.value))
     transfers = {tone.value: tone for tone in ToneMap}
+    rungs = ladder(profile.video, width, height, rate.value)
     return VideoPlan(
         stream=stream.index,
         zero=zero,
@@ -93,8 +95,8 @@ def _video(probe: Probe, stream: VideoStream, profile: Profile, encoder: str) ->
         color_primaries=stream.color_primaries,
         color_transfer=stream.color_transfer,
         preset=profile.video.preset,
-        encoder=encoder,
-        rungs=ladder(profile.video, width, height, rate.value),
+        encoder=encoder if fits(rungs) else SOFTWARE,
+        rungs=rungs,
     )
 
 

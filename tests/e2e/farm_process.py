@@ -49,6 +49,8 @@ OWN: dict[str, Any] = {
 START = 90.0
 STOP = 45.0
 READY = 90.0
+#: Characters of a log that are shown of it.
+_WORDS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ class Farm:
         """What the farm's log says of a video."""
         lines = self.log.read_text(errors="replace").splitlines()
         told = [line for line in lines if video_id in line and "ingest.access" not in line]
-        return "\n".join(told)[-6000:]
+        whole = "\n".join(told)
+        return whole if len(whole) <= _WORDS else whole[-_WORDS:].partition("\n")[2]
 
 
 def glob_escaped(text: str) -> str:

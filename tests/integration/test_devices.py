@@ -188,6 +188,21 @@ def test_parts_are_given_up_once_no_device_of_theirs_works(board: Board, circuit
     assert not fleet.has_given_up(plan())
 
 
+def test_those_who_wait_for_a_device_that_left_are_looked_after(
+    board: Board, circuit: Circuit
+) -> None:
+    clock = Clock()
+    fleet = Fleet(board, AUTO, every=0.0, monotonic=clock, wall=clock)
+    assert not fleet.is_stranding(), "there never was one"
+    circuit.announce(clock.now)
+    assert not fleet.is_stranding()
+    clock.now += 61
+    assert fleet.is_stranding()
+    assert fleet.has_given_up(plan(encoder="nvenc"))
+    clock.now += 900
+    assert not fleet.is_stranding()
+
+
 def test_heads_of_a_film_on_a_device_are_served_first() -> None:
     film, low = plan(encoder="nvenc"), Priority.LOW
     assert place_of(film, HEAD, low) == (Pool.GPU, Priority.HIGH)

@@ -8,17 +8,33 @@ from datetime import UTC, datetime
 
 import pytest
 
+from jobs.broker import FarmBroker
 from jobs.devices import Circuit, DeviceInfo
 from jobs.ids import new_video_id
+from jobs.leases import Attempts
 from jobs.letters import DeadLetter
+from jobs.parts import PartRef
 from jobs.records import Problem, VideoRecord
 from jobs.states import IllegalTransitionError, State
+from media.errors import (
+    Evidence,
+    FfmpegFailedError,
+    NotStartedError,
+    SourceUnreadableError,
+    StalledError,
+)
 from pipeline.advance import Advancer
+from pipeline.devices import falls_back
+from pipeline.errors import TransientError
 from pipeline.fail import fall_back
 from pipeline.gpu import FELL_BACK, Fleet
 from pipeline.inherit import reusable
+from pipeline.runs import Done, Retry, Run
+from pipeline.sweeper import Sweeper
+from pipeline.work import Workshop
 from storage import layout
 from storage.documents import create_document
+from tests.integration.runtime_farm import eventually
 from tests.integration.test_publish import Farm, farm, plan
 from transcoder.encoders import H264
 from transcoder.plan import PICTURES, Plan
@@ -143,3 +159,53 @@ def test_an_upload_may_fall_back_before_it_is_described(shop: Farm) -> None:
     catalog.accept(VideoRecord(id=video_id, state=State.QUEUED, size=1, created_at=shop.now))
     fall_back(shop.bench, video_id, 1, "no session")
     assert catalog.load(video_id).generation == 2
+
+
+def test_the_sweeper_finds_those_that_wait_for_a_device_in_vain(shop: Farm) -> None:
+    """Their parts are on their way, so that nothing else would look at them."""
+    bench = shop.bench
+    assert bench.fleet is not None
+    Advancer(bench).advance(shop.id)
+    board = bench.board
+    broker = FarmBroker(board.client, board.keys.namespace, maintains=True)
+    sweeper = Sweeper(
+        board, broker, bench.catalog.inbox, Advancer(bench).advance, owner="s",
+        strands=bench.fleet.is_stranding,
+    )  # fmt: skip
+    board.plant_sentinel()
+    sweeper.tick()
+    assert bench.catalog.load(shop.id).generation == 1
+    circuit(shop).open(time.time(), "device lost")
+    sweeper._inbox_at = 0.0
+    sweeper.tick()
+    eventually(lambda: bench.catalog.load(shop.id).generation == 2)
+
+
+def test_a_worker_without_the_device_leaves_the_part_to_others(shop: Farm) -> None:
+    run = Run(PartRef(shop.id, 1, "v00002"), "run", Attempts(starts=1))
+    outcome = Workshop(shop.bench, Advancer(shop.bench))(run)
+    assert isinstance(outcome, Retry)
+    assert (outcome.reason, outcome.counted) == ("no_such_device", False)
+
+
+def test_a_part_that_kills_its_workers_on_a_device_does_not_end_the_film(shop: Farm) -> None:
+    run = Run(PartRef(shop.id, 1, "v00002"), "run", Attempts(starts=4, crashes=3))
+    assert isinstance(Workshop(shop.bench, Advancer(shop.bench))(run), Done)
+    record = shop.bench.catalog.load(shop.id)
+    assert (record.state, record.generation, record.error) == (State.QUEUED, 2, None)
+
+
+def test_only_what_software_could_mend_falls_back(shop: Farm) -> None:
+    def because(part: str, cause: Exception | None) -> bool:
+        error = TransientError(Problem(code="c", message="m", hint="h"))
+        error.__cause__ = cause
+        return falls_back(shop.bench, PartRef(shop.id, 1, part), error)
+
+    evidence = Evidence(())
+    assert because("v00002", FfmpegFailedError("x", evidence))
+    assert because("v00002", StalledError("x", evidence))
+    assert because("v00002", None)
+    assert not because("v00002", SourceUnreadableError("x", evidence))
+    assert not because("v00002", NotStartedError("x", evidence))
+    assert not because("a0-rest", FfmpegFailedError("x", evidence))
+    assert not because("inspect", FfmpegFailedError("x", evidence))

@@ -11,8 +11,11 @@ from autoscaler.told import Told
 from farm.room import SLOT_MEMORY, slots
 from jobs.control import Control
 from jobs.demand import Demand, QueueDemand
+from jobs.gauges import of_scaling
 from jobs.leases import Unsent
+from jobs.metrics import POOL_DESIRED
 from jobs.parts import Pool, queue_names
+from jobs.scaling import ScalingDecision
 from jobs.workers import WorkerInfo
 
 POOL = PoolSpec("cpu", minimum=1, maximum=4, cooldown=60)
@@ -131,6 +134,17 @@ def test_a_worker_counts_in_one_pool_while_it_does_not_drain() -> None:
         worker("c", (Pool.HEAD, Pool.CPU), draining=True),
     ]
     assert [serving(workers, pool) for pool in ("head", "cpu")] == [1, 1]
+
+
+def test_hosts_that_fill_their_slots_do_not_count_beside_a_pool_of_the_whole_farm() -> None:
+    def decision(pool: str, host: str, count: int) -> ScalingDecision:
+        return ScalingDecision(0.0, pool, host, "", 0, count, count, "")
+
+    told = of_scaling((
+        decision("cpu", "h1", 2), decision("cpu", "h2", 3), decision("cpu", "", 7),
+        decision("head", "h1", 1), decision("head", "h2", 1),
+    ))  # fmt: skip
+    assert told[POOL_DESIRED] == {("cpu",): 7.0, ("head",): 2.0}
 
 
 @pytest.mark.parametrize(

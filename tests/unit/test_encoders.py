@@ -36,7 +36,11 @@ MUXED = (
 def film(family: str, **more: object) -> Plan:
     """A plan of that family whose source is what most uploads are: H.264, BT.709, upright."""
     stream = {"index": 2, "codec": "h264", "width": 1280, "height": 720, "pixel_format": "yuv420p"}
-    about = {name: more[name] for name in ("codec", "pixel_format", "rotation") if name in more}
+    about = {
+        name: more[name]
+        for name in ("codec", "pixel_format", "rotation", "bit_depth")
+        if name in more
+    }
     rest = {name: value for name, value in more.items() if name not in about}
     found = plan(**{"encoder": family, "color_space": "bt709"} | rest)
     probe = found.probe.model_copy(update={"video": (VideoStream(**stream | about),)})
@@ -162,8 +166,10 @@ def test_what_the_device_would_not_show_as_it_is_comes_to_it_decoded(
     assert made.count("scale_cuda=") == 1
 
 
-def test_hevc_of_ten_bits_is_decoded_there() -> None:
-    assert decodes_on_device(film("vaapi", codec="hevc", pixel_format="yuv420p10le"))
+def test_ten_bits_are_decoded_there_if_its_scaler_takes_them_to_eight() -> None:
+    deep = {"codec": "hevc", "pixel_format": "yuv420p10le", "bit_depth": 10}
+    assert all(decodes_on_device(film(name, **deep)) for name in ("nvenc", "qsv", "vaapi"))
+    assert not decodes_on_device(film("videotoolbox", **deep))
 
 
 def test_a_worker_names_its_own_device() -> None:

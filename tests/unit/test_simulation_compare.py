@@ -12,18 +12,21 @@ from typer.testing import CliRunner
 from autoscaler.policy import PoolDemand
 from simulation.__main__ import app
 from simulation.compare import Result, Scenario, all_compared, compared, scores
+from simulation.films import planned
 from simulation.measures import flap_count
 from simulation.platforms import CLOUD, LOCAL, PODS, Platform
-from simulation.policies import Highest, Rise, per_worker, tuned, utilised
-from simulation.pool import Look, Seen
+from simulation.policies import Highest, Rise, per_worker, shipped, tuned, utilised
+from simulation.pool import Look, Seen, simulate
 from simulation.show import markdown, rows, score_columns, score_rows
 from simulation.sweep import swept
-from simulation.traces import MAKERS
+from simulation.traces import MAKERS, Trace
+from simulation.uploads import Upload
 
 SMALL = tuple(
     Scenario(platform, name, seed=4, scale=scale)
     for platform, scale in ((LOCAL, 0.05), (PODS, 0.1))
     for name, _, _ in MAKERS
+    if (platform, name) != (LOCAL, "giant film")
 )
 
 
@@ -56,6 +59,24 @@ def test_no_policy_is_cheaper_than_who_knows_everything(results: list[Result]) -
 def test_the_shipped_policy_wins(results: list[Result]) -> None:
     found = scores(results)
     assert next(iter(found)) == "shipped"
+
+
+def test_the_shipped_policy_does_not_flap_where_uploads_come_steadily() -> None:
+    clip = planned("30 s 1080p", 30.0, 1920, 1080)
+    uploads = tuple(Upload(float(at), clip, 1.0, clip.costs) for at in range(1800))
+    run = simulate(Trace("regular", uploads, 1800.0), shipped(tuned(PODS)), PODS)
+    settled = [look for look in run.looks if 300 <= look.at <= 1800]
+    assert flap_count(settled, within=PODS.start) == 0
+    # It stays near the number that is busy in the mean.
+    busy = sum(upload.work for upload in uploads) / 1800
+    assert all(busy * 0.8 <= look.target <= busy * 1.25 for look in settled)
+
+
+def test_it_flaps_less_than_a_worker_for_each_part(results: list[Result]) -> None:
+    for result in results:
+        if (result.scenario.platform, result.scenario.trace) == (PODS, "steady"):
+            flaps = {figures.policy: figures.flaps for figures in result.policies}
+            assert flaps["shipped"] <= min(1, flaps["one per part"])
 
 
 def test_a_policy_of_each_kind_takes_part(results: list[Result]) -> None:
@@ -138,10 +159,12 @@ def test_a_platform_has_the_pool_that_belongs_to_it() -> None:
 
 
 def test_the_command_keeps_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulation.__main__.PLATFORMS", (LOCAL,))
+    monkeypatch.setattr("simulation.__main__.PLATFORMS", (PODS,))
+    monkeypatch.setattr("simulation.__main__.MAKERS", MAKERS[:1])
+    monkeypatch.setattr("simulation.__main__._DRAWN", ("steady",))
     done = CliRunner().invoke(app, ["compare", "--quick", "--json", "--out", str(tmp_path)])
     kept = json.loads((tmp_path / "comparison.json").read_text())
     assert json.loads(done.stdout) == kept
-    assert kept["parameters"].keys() == {"local"}
-    assert len(kept["results"]) == len(MAKERS)
+    assert kept["parameters"].keys() == {"pods"}
+    assert [each["trace"] for each in kept["results"]] == ["steady"]
     assert (tmp_path / "autoscaling.png").read_bytes().startswith(b"\x89PNG")
