@@ -86,11 +86,10 @@ def best_fixed(scenario: Scenario, made: Trace) -> Figures:
 def all_compared(
     scenarios: Iterable[Scenario], pools: Mapping[str, PoolSpec], executor: Executor
 ) -> list[Result]:
-    """Each with the pool of its platform."""
-    scenarios = list(scenarios)
-    return list(
-        executor.map(compared, scenarios, [pools[each.platform.name] for each in scenarios])
-    )
+    """Each with the pool of its platform; the last, which are the largest, are begun first."""
+    backwards = list(scenarios)[::-1]
+    each = executor.map(compared, backwards, [pools[one.platform.name] for one in backwards])
+    return list(each)[::-1]
 
 
 def scores(results: Sequence[Result], weight: float = WEIGHT) -> dict[str, float]:

@@ -26,6 +26,7 @@ def register(device: Path) -> Encoder:
         device=str(device),
         scaler="scale",
         scaling={"flags": "bicubic"},
+        smallest=2,
         quality=lambda rung: {"crf": rung.crf},
         options={"sc_threshold": 0, "threads": 1, "/bsf:v": str(device)},
         presets={},

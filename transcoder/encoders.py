@@ -9,7 +9,7 @@ same, filter by filter, as with software. What touches pixels is the device's ow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -65,6 +65,8 @@ class Encoder:
     #: The device's scaler, and what it is told besides the size.
     scaler: str = ""
     scaling: Options = field(default_factory=dict)
+    #: Pixels of a side at the least: NVENC refuses less than 145 across.
+    smallest: int = 146
     #: Surfaces that filters and the encoder may hold beside those that the decoder needs.
     spare: int = 0
     quality: Quality = lambda rung: {}  # noqa: ARG005
@@ -195,9 +197,9 @@ VIDEOTOOLBOX: Final = Encoder(
     options={"bf": 2, "allow_sw": 0, "require_sw": 0, "realtime": 0, "prio_speed": 0},
 )
 
-#: Pixels of a side. NVENC refuses less than 145 across, and several more than 4096 in H.264.
-_SMALLEST: Final = 146
+#: Pixels of a side: many devices refuse more in H.264. Rungs that are kept at the least.
 _LARGEST: Final = 4096
+_FEWEST: Final = 2
 
 #: What encoders are tried with.
 _SAMPLE: Final = Rung(
@@ -216,10 +218,16 @@ def is_hardware(name: str) -> bool:
     return name != SOFTWARE
 
 
-def fits(rungs: Iterable[Rung]) -> bool:
-    """Whether every device takes pictures of these sizes."""
-    sides = [side for rung in rungs for side in (rung.width, rung.height)]
-    return min(sides) >= _SMALLEST and max(sides) <= _LARGEST
+def fitting(family: str, rungs: tuple[Rung, ...]) -> tuple[Rung, ...]:
+    """Those of the ladder that a device of the family takes; none where software has to make it.
+
+    The lowest may be left out: of an upright film they are too narrow for some devices. A film is
+    not to lack its highest, and not to have a single one where it could have several.
+    """
+    encoder = HARDWARE[family]
+    kept = tuple(rung for rung in rungs if min(rung.width, rung.height) >= encoder.smallest)
+    too_large = max(rungs[0].width, rungs[0].height) > _LARGEST
+    return () if too_large or len(kept) < min(len(rungs), _FEWEST) else kept
 
 
 def trials(family: str, device: str | None = None) -> tuple[Trial, ...]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from media.probed import AudioStream, Probe, VideoStream
 from transcoder.cost import longest_seconds
-from transcoder.encoders import fits
+from transcoder.encoders import fitting
 from transcoder.errors import Unplayable
 from transcoder.ladder import ladder
 from transcoder.parts import audio_parts, pictures_part, video_parts
@@ -75,6 +75,7 @@ def _video(probe: Probe, stream: VideoStream, profile: Profile, encoder: str) ->
     gop = max(1, round(profile.video.gop * rate.value))
     transfers = {tone.value: tone for tone in ToneMap}
     rungs = ladder(profile.video, width, height, rate.value)
+    fit = () if encoder == SOFTWARE else fitting(encoder, rungs)
     return VideoPlan(
         stream=stream.index,
         zero=zero,
@@ -95,8 +96,8 @@ def _video(probe: Probe, stream: VideoStream, profile: Profile, encoder: str) ->
         color_primaries=stream.color_primaries,
         color_transfer=stream.color_transfer,
         preset=profile.video.preset,
-        encoder=encoder if fits(rungs) else SOFTWARE,
-        rungs=rungs,
+        encoder=encoder if fit else SOFTWARE,
+        rungs=fit or rungs,
     )
 
 

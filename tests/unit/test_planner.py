@@ -104,6 +104,28 @@ def test_a_short_clip_has_heads_only() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("size", "encoder", "widths"),
+    [
+        ((1920, 1080), "nvenc", [1920, 1280, 854, 640, 426]),
+        # Upright: what is narrower than the device takes is left out.
+        ((1080, 1920), "nvenc", [1080, 810, 608, 406, 270, 202]),
+        # Too small, and too large.
+        ((160, 90), "software", [160]),
+        ((128, 240), "software", [128]),
+        ((5120, 1440), "software", [5120]),
+    ],
+)
+def test_a_device_gets_the_sizes_that_it_takes(
+    size: tuple[int, int], encoder: str, widths: list[int]
+) -> None:
+    found = probe(video=(picture(width=size[0], height=size[1]),))
+    video = make_plan(found, load_profile(), limits=LIMITS, encoder="nvenc").video
+    assert video is not None
+    assert video.encoder == encoder
+    assert [rung.width for rung in video.rungs][: len(widths)] == widths
+
+
 def test_without_a_length_everything_is_a_stream_from_the_start() -> None:
     plan = planned(duration=None, video=(picture(duration=None),), audio=(sound(duration=None),))
     assert shape(plan) == [("a0-rest", 0, None), ("v00000", 0, None), ("pictures", 0, None)]
