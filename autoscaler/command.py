@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Final, Protocol
 
@@ -90,11 +91,6 @@ class CommandTarget:
         found = self._pools.get(pool)
         return found.wanted if found else 0
 
-    def is_open(self, pool: str) -> bool:
-        """Whether the program has failed so often for the pool that it is left alone."""
-        found = self._pools.get(pool)
-        return found is not None and found.failures >= OPENS_AFTER
-
     def scale(self, pool: str, count: int, reason: str) -> None:
         """Have the program run, if it is time to. What it does is its own business."""
         found = self._pools.setdefault(pool, _Pool(count))
@@ -129,8 +125,8 @@ def pause_after(failures: int) -> float:
 
 def run(arguments: Sequence[str], environment: Mapping[str, str], timeout: float) -> Ran:
     """Run a program, and end it with all that it started after ``timeout`` seconds."""
-    with tempfile.TemporaryFile() as output:
-        try:
+    try:
+        with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
                 list(arguments),
                 stdin=subprocess.DEVNULL,
@@ -139,15 +135,20 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], timeout: float
                 env=dict(environment),
                 start_new_session=True,
             )
-        except OSError as error:
-            return Ran(-1, f"it could not be started: {error}")
-        try:
-            status: int | None = process.wait(timeout)
-        except subprocess.TimeoutExpired:
+            return Ran(_status(process, timeout), _last_words(output))
+    except OSError as error:
+        return Ran(-1, f"it could not be started: {error}")
+
+
+def _status(process: subprocess.Popen[bytes], timeout: float) -> int | None:
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        # One that runs as another user, as by sudo, may not be ended by us.
+        with suppress(PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            status = None
-        return Ran(status, _last_words(output))
+        return None
 
 
 def _last_words(output: IO[bytes]) -> str:

@@ -65,9 +65,9 @@ class Ledger:
         self._next = self._clock() + EVERY
 
     def _made(self, scaled: ScaledPool) -> ScalingDecision:
-        demand = scaled.demand
+        demand, at, now = scaled.demand, self._wall(), self._clock()
         return ScalingDecision(
-            at=self._wall(),
+            at=at,
             pool=scaled.name,
             host=self._host,
             target=self._target,
@@ -78,6 +78,7 @@ class Ledger:
             backlog=round(demand.backlog + demand.unsent, 3),
             waiting=demand.waiting,
             in_flight=demand.in_flight,
+            peaks=tuple((at - (now - each.at), each.count) for each in scaled.decision.peaks),
         )
 
 

@@ -129,22 +129,26 @@ class LocalTarget:
 
     def _mourn(self, name: str, pool: _Pool, worker: _Worker) -> None:
         """Work out when a worker that died by itself is replaced."""
-        now = self._clock()
-        settled = now - worker.started >= SETTLED
+        settled = self._clock() - worker.started >= SETTLED
         pool.quick_deaths = 0 if settled else pool.quick_deaths + 1
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(pool.quick_deaths, 16))
-        pool.not_before = now + pause
         log.warning(
             "process_died", pool=name, pid=worker.child.pid, status=worker.child.exit_code(),
-            restart_in=pause,
+            restart_in=self._pause(pool),
         )  # fmt: skip
+
+    def _pause(self, pool: _Pool) -> float:
+        """Start none of the pool for so many seconds."""
+        pause: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(pool.quick_deaths, 16))
+        pool.not_before = self._clock() + pause
+        return pause
 
     def _drain_surplus(self, name: str, pool: _Pool) -> None:
         staying = pool.staying()
         surplus = len(staying) - pool.wanted
         if surplus <= 0:
             return
-        busy = self._busy([worker.child.pid for worker in staying])
+        # Where all go, a Redis that hangs is not asked who goes first.
+        busy = self._busy([worker.child.pid for worker in staying]) if pool.wanted else ()
         staying.sort(key=lambda worker: worker.child.pid in busy)
         for worker in staying[:surplus]:
             worker.draining = True
@@ -153,6 +157,13 @@ class LocalTarget:
 
     def _fill(self, name: str, pool: _Pool) -> None:
         while len(pool.staying()) < pool.wanted and self._clock() >= pool.not_before:
-            child = self._start(name)
+            try:
+                child = self._start(name)
+            except OSError as error:
+                # No memory for it, or no room among the processes: those there are go on.
+                pool.quick_deaths += 1
+                again = self._pause(pool)
+                log.error("process_not_started", pool=name, error=str(error), again_in=again)
+                return
             pool.workers.append(_Worker(child, self._clock()))
             log.info("process_started", pool=name, pid=child.pid)

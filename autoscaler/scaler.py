@@ -44,7 +44,8 @@ class ScaledPool:
 class Scaler:
     """Applies the policy to the pools of one target. ``demand()`` gives every pool's demand.
 
-    ``control()`` is what the operator wants, and ``host`` whose workers these are.
+    ``control()`` is what the operator wants, and ``host`` whose workers these are. ``peaks`` are
+    those that a predecessor knew, by the same clock.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Scaler:
         *,
         control: Callable[[], Control] = Control,
         host: str = "",
+        peaks: Mapping[str, tuple[Peak, ...]] | None = None,
     ) -> None:
         self._pools = pools
         self._target = target
@@ -63,7 +65,7 @@ class Scaler:
         self._clock = clock
         self._control = control
         self._host = host
-        self._peaks: dict[str, tuple[Peak, ...]] = {}
+        self._peaks = dict(peaks or {})
 
     def step(self) -> tuple[ScaledPool, ...]:
         """Decide for every pool once. What ``demand`` raises is passed on, and nothing scaled."""
@@ -85,7 +87,7 @@ class Scaler:
         if order is not None:
             decision = Decision(order.count, order.reason, (Peak(now, order.count),))
         else:
-            # Who goes on from what another one left knows no peaks, and does not shrink at once.
+            # Who goes on from a count alone does not shrink at once.
             peaks = self._peaks.get(pool.name) or (Peak(now, current),)
             decision = desired(demand, pool, current, peaks, now)
         self._peaks[pool.name] = decision.peaks

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, BinaryIO, Final, Self
 
 from catalog.durable import Memory, is_memory
@@ -62,7 +63,7 @@ class _Header(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
-        if header.type != tarfile.REGTYPE or header.size > LARGEST:
+        if header.type != tarfile.REGTYPE or not 0 <= header.size <= LARGEST:
             raise _foreign(header.name)
         return header
 
@@ -108,8 +109,9 @@ def write(path: Path, memories: Iterable[Memory], version: str, created_at: str)
     """
     if path.exists():
         raise SettingsError(f"{path} exists already; take another name, or remove it first.")
-    part, seal = path.with_name(path.name + ".part"), _Seal()
-    descriptor = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, _MODE)
+    # Of a name of its own: another backup may be at the same file, or somebody wait for its name.
+    part, seal = path.with_name(f"{path.name}.{token_hex(4)}.part"), _Seal()
+    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE)
     try:
         with os.fdopen(descriptor, "wb") as file:
             with _tar(file, "w|gz" if path.name.endswith("gz") else "w|") as tar:
@@ -161,7 +163,7 @@ def _members(path: Path) -> Iterator[Memory | Manifest]:
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise NotFoundError(f"{path} cannot be read: {error.strerror}.") from error
         raise BackupError(f"{path} cannot be read to its end: {error}.") from error
-    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, ValueError, RecursionError) as error:
         raise BackupError(f"{path} is no backup, or a broken one: {error}.") from error
 
 
@@ -186,7 +188,8 @@ def _foreign(name: str) -> BackupError:
 
 
 def _manifest(path: Path, body: bytes) -> Manifest:
-    fields: dict[str, Any] = json.loads(body)
+    found = json.loads(body)
+    fields: dict[str, Any] = found if isinstance(found, dict) else {}
     form, schema = fields.get("format"), fields.get("schema")
     if not isinstance(form, int) or not isinstance(schema, int):
         raise BackupError(f"{path} has a manifest that makes no sense.")

@@ -23,7 +23,7 @@ import structlog
 from autoscaler.command import CommandTarget
 from autoscaler.ledger import Ledger
 from autoscaler.outlook import demands, serving, work_left
-from autoscaler.policy import PoolDemand, PoolSpec
+from autoscaler.policy import Peak, PoolDemand, PoolSpec
 from autoscaler.scaler import ScaledPool, Scaler, Target
 from autoscaler.told import Told
 from autoscaler.tuning import tuned
@@ -45,6 +45,9 @@ _LOG = structlog.get_logger(__name__)
 
 #: Seconds within which heads are to be begun: a viewer waits for each.
 _HEAD_DRAIN: Final = 10.0
+
+#: Seconds for which it is gone on from what was decided last: a timer may come seldom.
+_LEFT: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,21 +149,30 @@ class Autoscaler:
         self._office.leave()
 
     def _scaling(self) -> Scaler:
-        namespace = self._settings.namespace
+        namespace, left = self._settings.namespace, self._left()
+        workers = list_workers(self._client, namespace)
+        counts = {spec.name: serving(workers, spec.name) for spec in self._pools}
+        counts |= {pool: each.count for pool, each in left.items()}
         return Scaler(
             self._pools,
-            self._target(self._left()),
+            self._target(counts),
             self._look,
             self._clock,
             control=lambda: control.read(self._client, namespace),
+            peaks={pool: self._peaks(each) for pool, each in left.items()},
         )
 
-    def _left(self) -> dict[str, int]:
-        """The counts that a predecessor left, or else the workers that there are."""
-        workers = list_workers(self._client, self._settings.namespace)
-        found = scaling.current(self._client, self._settings.namespace, self._wall)
-        told = {each.pool: each.count for each in found if not each.host}
-        return {spec.name: serving(workers, spec.name) for spec in self._pools} | told
+    def _left(self) -> dict[str, scaling.ScalingDecision]:
+        """The last decision on each pool, a predecessor's or that of an earlier ``--once``."""
+        since = self._wall() - _LEFT
+        found = scaling.current(self._client, self._settings.namespace, lambda: since)
+        newest = sorted(found, key=lambda each: each.at)
+        return {each.pool: each for each in newest if not each.host}
+
+    def _peaks(self, left: scaling.ScalingDecision) -> tuple[Peak, ...]:
+        """What it was by, by this clock; a time that has yet to come is now."""
+        now, at = self._clock(), self._wall()
+        return tuple(Peak(now - max(0.0, at - then), count) for then, count in left.peaks)
 
     def _look(self) -> Mapping[str, PoolDemand]:
         client, namespace, now = self._client, self._settings.namespace, self._wall()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +16,10 @@ from farm.archive import Manifest
 from storage.documents import CONTENT_TYPE
 from storage.objects import OCTETS, ObjectStore
 
-#: Objects written at once.
+#: Objects written at once; objects, and bytes of them, that are held in memory for that.
 _WRITERS: Final = 16
 _BATCH: Final = 256
+_HELD: Final = 64 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +77,12 @@ def _put(store: ObjectStore, memory: Memory, *, overwrite: bool) -> bool:
 def _batches(found: Iterable[Memory]) -> Iterator[list[Memory]]:
     """What may be written at once: nothing of one folder before all of the folder before it."""
     for _, group in groupby(found, key=lambda each: each.key.partition("/")[0]):
-        while batch := list(islice(group, _BATCH)):
-            yield batch
+        batch: list[Memory] = []
+        held = 0
+        for memory in group:
+            if batch and (len(batch) == _BATCH or held + len(memory.body) > _HELD):
+                yield batch
+                batch, held = [], 0
+            batch.append(memory)
+            held += len(memory.body)
+        yield batch

@@ -93,7 +93,9 @@ def up(
 @app.command()
 def worker(
     pool: Annotated[Pool | None, typer.Option(help="Only this pool's slots.")] = None,
-    slots: Annotated[int | None, typer.Option(help="Slots; 0 for one per core.")] = None,
+    slots: Annotated[
+        int | None, typer.Option(help="Slots of the pool; encode slots, 0 for one per core.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run workers for a farm whose S3 and Redis the settings name, or for the one running here."""

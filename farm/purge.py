@@ -42,7 +42,10 @@ class Choice:
             raise SettingsError(
                 f"--status {statuses!r} will not do: it takes some of {', '.join(STATUSES)}."
             )
-        return cls(named, now - age)
+        try:
+            return cls(named, now - age)
+        except OverflowError:
+            raise SettingsError(f"There were no videos {age.days} days ago.") from None
 
     def fits(self, video: dict[str, Any]) -> bool:
         """Whether a video of the API is one of them."""

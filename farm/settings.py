@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -66,6 +73,10 @@ def _check_bounds(text: str) -> str:
 _Bounds = Annotated[str, AfterValidator(_check_bounds)]
 _HttpUrl = Annotated[str, _begins_with("http://", "https://")]
 _RedisUrl = Annotated[str, _begins_with("redis://", "rediss://", "unix://")]
+#: An empty one, as templates of secrets have it, is none.
+_Unless = BeforeValidator(lambda value: value or None)
+_Key = Annotated[str | None, _Unless]
+_Secret = Annotated[SecretStr | None, _Unless]
 
 
 def _without_keys(values: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +90,7 @@ def _without_keys(values: dict[str, Any]) -> dict[str, Any]:
         return values
     access, _, secret = keys.partition(":")
     found = {"s3_access_key": unquote(access), "s3_secret_key": unquote(secret)}
-    given = {name: value for name, value in values.items() if value is not None}
+    given = {name: values[name] for name in found if values.get(name)}
     return {**values, **found, **given, "s3_endpoint": f"{scheme}{separator}{host}"}
 
 
@@ -115,8 +126,8 @@ class Settings(BaseSettings):
     s3_region: str = "us-east-1"
     s3_bucket: str = "reelfarm"
     s3_prefix: str = ""
-    s3_access_key: str | None = None
-    s3_secret_key: SecretStr | None = None
+    s3_access_key: _Key = None
+    s3_secret_key: _Secret = None
     #: PEM file to check the endpoint's certificate with; None for the system's.
     s3_ca_file: Path | None = None
     #: True where ``s3_endpoint`` is left out on purpose because the storage is AWS itself.
@@ -132,9 +143,9 @@ class Settings(BaseSettings):
     #: Where the commands that talk to a farm find it; None for the one running here.
     url: str | None = None
     #: Without one, only loopback addresses are served.
-    api_token: SecretStr | None = None
+    api_token: _Secret = None
     #: A further one that is good for ``GET /metrics`` and for nothing else.
-    metrics_token: SecretStr | None = None
+    metrics_token: _Secret = None
 
     #: Bytes; uploads over it end as 413.
     max_upload: int = 64 * 1024**3

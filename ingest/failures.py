@@ -21,6 +21,8 @@ _LOG = structlog.get_logger(__name__)
 #: How many are told, and for how many seconds.
 KEPT: Final = 10
 _FRESH: Final = 5.0
+#: Seconds that others wait for the one who reads: a storage may hang for long.
+_WAIT: Final = 1.0
 
 
 class _ReadPage(Protocol):
@@ -28,7 +30,7 @@ class _ReadPage(Protocol):
 
 
 class RecentFailures:
-    """Safe to share between threads, of which one reads at a time."""
+    """Safe to share between threads, of which one reads at a time and keeps no other for long."""
 
     def __init__(self, page: _ReadPage, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._page = page
@@ -39,11 +41,15 @@ class RecentFailures:
 
     def __call__(self) -> tuple[DeadLetter, ...] | None:
         """Those of the newest videos; None where the storage does not tell."""
-        with self._lock:
+        if not self._lock.acquire(timeout=_WAIT):
+            return self._letters
+        try:
             if self._monotonic() - self._read_at >= _FRESH:
                 self._letters = self._look()
                 self._read_at = self._monotonic()
             return self._letters
+        finally:
+            self._lock.release()
 
     def _look(self) -> tuple[DeadLetter, ...] | None:
         try:

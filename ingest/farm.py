@@ -64,7 +64,7 @@ async def farm(
     def look() -> FarmView:
         return farm_view(_live(deps).look(), failures(), workers)
 
-    return await blocking(deps.threads.records, look)
+    return await blocking(deps.threads.farm, look)
 
 
 @router.post("/pause", **_ORDER)
@@ -117,7 +117,7 @@ async def _ordered(deps: IngestDeps, order: Callable[[Live], None]) -> ControlVi
         order(live)
         return control_view(live.control())
 
-    return await blocking(deps.threads.records, carry_out)
+    return await blocking(deps.threads.farm, carry_out)
 
 
 def _live(deps: IngestDeps) -> Live:

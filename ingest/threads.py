@@ -30,6 +30,8 @@ class Threads:
     playback: CapacityLimiter = field(default_factory=_limit(32))
     checks: CapacityLimiter = field(default_factory=_limit(4))
     measures: CapacityLimiter = field(default_factory=_limit(4))
+    #: Who watches the farm asks every second, and waits where Redis hangs.
+    farm: CapacityLimiter = field(default_factory=_limit(4))
 
 
 async def blocking(

@@ -79,6 +79,7 @@ class Board:
         self._pop_late = client.register_script(redis_scripts.POP_LATE)
         self._pop_lost = client.register_script(redis_scripts.POP_LOST)
         self._request_stop = client.register_script(redis_scripts.REQUEST_STOP)
+        self._withdraw = client.register_script(redis_scripts.WITHDRAW)
         self._forget = client.register_script(redis_scripts.FORGET)
         self._begin_advance = client.register_script(redis_scripts.BEGIN_ADVANCE)
         self._end_advance = client.register_script(redis_scripts.END_ADVANCE)
@@ -240,6 +241,14 @@ class Board:
     def request_stop(self, video_id: str) -> None:
         """Tell the parts that run now that they are not wanted; later ones are not told."""
         self._request_stop([self.keys.parts(video_id)])
+
+    def withdraw(self, video_id: str, generation: int) -> int:
+        """Take the parts of a generation that is over off their queues; how many.
+
+        For queues that nobody may serve any more. Each costs a walk along its queue.
+        """
+        arguments: list[str | int] = [self.keys.queue(""), generation]
+        return int(self._withdraw([self.keys.parts(video_id)], arguments))
 
     def standing(self, lease: Lease) -> Standing:
         """What has become of a lease, at the cost of one read."""

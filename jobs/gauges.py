@@ -115,7 +115,7 @@ def of_scaling(decisions: tuple[scaling.ScalingDecision, ...]) -> Gauges:
 
 
 def slot(pools: tuple[Pool, ...]) -> Pool:
-    """The pool that a worker counts in: all take heads as well, and GPU slots may take chunks."""
+    """The pool that a worker counts in: encode slots take heads as well."""
     return max(pools, key=tuple(Pool).index)
 
 

@@ -222,6 +222,28 @@ return lost
 """
 )
 
+#: KEYS parts; ARGV prefix of the queues' keys, generation. Takes what still waits off its queue,
+#: and its mark; how many. What was fetched meanwhile is left to whoever fetched it.
+WITHDRAW: Final = (
+    _ENTRY
+    + """
+local count = 0
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local entry = words(all[i + 1])
+  if entry[1] == 'sent' and string.match(all[i], '^(%d+)/') == ARGV[2] then
+    local queue = ARGV[1] .. entry[3]
+    if redis.call('LREM', queue, 1, entry[4]) == 1 then
+      redis.call('HDEL', queue .. '.msgs', entry[4])
+      redis.call('HDEL', KEYS[1], all[i])
+      count = count + 1
+    end
+  end
+end
+return count
+"""
+)
+
 #: KEYS parts; no ARGV. Every running part of the video learns that it is not wanted.
 REQUEST_STOP: Final = (
     _ENTRY

@@ -49,6 +49,9 @@ class ScalingDecision:
     backlog: float = 0.0
     waiting: int = 0
     in_flight: int = 0
+    #: What was called for lately, each a time (seconds since 1970) and a count: by these, whoever
+    #: goes on from here shrinks no sooner and no later.
+    peaks: tuple[tuple[float, int], ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -103,4 +106,5 @@ def _field(decision: ScalingDecision) -> str:
 
 def _parsed(fields: dict[str, Any]) -> ScalingDecision:
     known = {name: fields[name] for name in ScalingDecision.__slots__ if name in fields}
-    return ScalingDecision(**known)
+    peaks = tuple((float(at), int(count)) for at, count in fields.get("peaks", ()))
+    return ScalingDecision(**known | {"peaks": peaks})

@@ -76,6 +76,8 @@ def fall_back(bench: Bench, video_id: str, generation: int, reason: str) -> None
         return
     _LOG.warning("video_fell_back", video_id=video_id, generation=after.generation, reason=reason)
     bench.board.request_stop(video_id)
+    # There may be no worker left who would take them off.
+    bench.board.withdraw(video_id, generation)
 
 
 def _put(bench: Bench, letter: DeadLetter, filename: str | None) -> bool:

@@ -37,6 +37,10 @@ _LOOK: Final = 5.0
 #: Seconds for which those are looked after who wait for a device whose workers have left.
 _LOSS: Final = 900.0
 
+#: Seconds for which a family that nobody tells of is waited for all the same. After a restart of
+#: the farm, or of Redis, its workers tell of it only once they have opened their encoders.
+_PATIENCE: Final = 60.0
+
 #: Where a family stands: some device of it works, all that there are are out of use, or none is
 #: there, as with a pool that was scaled to nothing.
 Standing = Literal["works", "out", "absent"]
@@ -96,6 +100,8 @@ class Fleet:
         self._looked_at = float("-inf")
         self._known: tuple[DeviceInfo, ...] = ()
         self._has_lost = False
+        #: Families that parts wait for in vain: since when, and when they were last asked for.
+        self._missed: dict[str, tuple[float, float]] = {}
 
     def choose(self, record: VideoRecord) -> str:
         """The family for a new generation of a video.
@@ -114,17 +120,23 @@ class Fleet:
     def has_given_up(self, plan: Plan) -> bool:
         """Whether nothing of a plan's family can be hoped for: then its parts wait for nobody.
 
-        Where one family is prescribed, a pool without any worker is waited for.
+        Where one family is prescribed, a pool without any worker is waited for, and else for a
+        minute from the first time that this process missed it.
         """
         family = family_of(plan)
         if family == SOFTWARE:
             return False
         standing = self.standing(family)
-        return standing == "out" or (standing == "absent" and self.encoder in (AUTO, SOFTWARE))
+        if standing == "absent" and self.encoder in (AUTO, SOFTWARE):
+            return self._is_missed_for_long(family)
+        return standing == "out"
 
     def is_stranding(self) -> bool:
-        """Whether a device is out of use, or left not long ago: parts may wait for it in vain."""
-        return any(each.circuit != "closed" for each in self._look()) or self._has_lost
+        """Whether a device is out of use, has left or is missed: parts may wait for it in vain."""
+        if any(each.circuit != "closed" for each in self._look()) or self._has_lost:
+            return True
+        now = self._monotonic()
+        return any(now - asked < _LOSS for _, asked in list(self._missed.values()))
 
     def standing(self, family: str) -> Standing:
         """Whether a family can be had."""
@@ -133,6 +145,14 @@ class Fleet:
             return "absent"
         return "works" if "closed" in circuits else "out"
 
+    def _is_missed_for_long(self, family: str) -> bool:
+        now = self._monotonic()
+        since, asked = self._missed.get(family, (now, now))
+        # Nobody knows what was there in between where it was not asked for in a long time.
+        since = since if now - asked < _LOSS else now
+        self._missed[family] = since, now
+        return now - since >= _PATIENCE
+
     def _look(self) -> tuple[DeviceInfo, ...]:
         now = self._monotonic()
         if now >= self._looked_at + self._every:
@@ -140,6 +160,8 @@ class Fleet:
             found = devices(self._board.client, self._board.keys.namespace, at)
             self._known = tuple(each for each in live(found, at) if H264 in each.codecs)
             self._has_lost = any(LIVE < at - each.seen_at < _LOSS for each in found)
+            for each in self._known:
+                self._missed.pop(each.encoder, None)
             self._looked_at = now
         return self._known
 

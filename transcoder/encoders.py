@@ -213,11 +213,6 @@ HARDWARE: Final[dict[str, Encoder]] = {
 }
 
 
-def is_hardware(name: str) -> bool:
-    """Whether videos of that family are worked on in the GPU pool."""
-    return name != SOFTWARE
-
-
 def fitting(family: str, rungs: tuple[Rung, ...]) -> tuple[Rung, ...]:
     """Those of the ladder that a device of the family takes; none where software has to make it.
 

@@ -85,6 +85,7 @@ def test_a_killed_worker_delays_the_film_and_nothing_else(
     assert len(workers) >= 2, "the dead worker is replaced"
 
 
+@pytest.mark.long
 def test_a_lost_message_is_sent_again(farm: Farm, tools: Tools, clip: Clip) -> None:
     video_id = farm.client.upload(clip.path)["id"]
     lost = _steal(farm)

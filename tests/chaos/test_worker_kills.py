@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import pytest
 
 from jobs.parts import PartRef
 from jobs.workers import list_workers
@@ -78,6 +79,7 @@ def _counted(farm: Farm, part: PartRef) -> str | None:
     return next(found, None)
 
 
+@pytest.mark.long
 def test_a_worker_killed_at_its_worst_moments_changes_nothing(
     rigged: Rig, tools: Tools, film: Clip
 ) -> None:

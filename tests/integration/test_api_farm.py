@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
 import redis
 
 from ingest.config import IngestConfig
-from ingest.live import Live
+from ingest.live import Live, Look
 from jobs import control, scaling
 from jobs.board import Board
 from jobs.broker import FarmBroker, connect_redis
@@ -84,6 +85,34 @@ def test_an_idle_farm(api: ApiServer) -> None:
     assert (farm["workers"], farm["pools"], farm["recent_failures"]) == ([], [], [])
     assert farm["control"] == {"paused": [], "counts": {}, "draining": []}
     assert {"head.high", "cpu.normal", "cpu.low"} <= set(farm["queues"])
+
+
+class Stuck(Live):
+    """A look at a Redis that hangs."""
+
+    def __init__(self, client: redis.Redis, namespace: str) -> None:
+        super().__init__(client, namespace)
+        self.begun, self.over = Event(), Event()
+
+    def look(self) -> Look:
+        self.begun.set()
+        assert self.over.wait(60)
+        return super().look()
+
+
+def test_those_who_watch_a_farm_that_hangs_keep_no_one_else_waiting(
+    object_store: ObjectStore, redis_client: redis.Redis, namespace: str
+) -> None:
+    api, stuck = ApiServer(object_store), Stuck(redis_client, namespace)
+    api.use(replace(api.deps, live=stuck))
+    with api, ExitStack() as stack:
+        stack.callback(stuck.over.set)
+        for _ in range(40):
+            watcher = stack.enter_context(api.connect())
+            watcher.sendall(b"GET /v1/farm HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert stuck.begun.wait(20)
+        assert api.client.get("/v1/videos", timeout=20).is_success
+        assert not stuck.over.is_set()
 
 
 def test_everything_there_is_to_see(

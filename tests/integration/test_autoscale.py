@@ -90,6 +90,24 @@ def test_a_program_that_fails_says_why_and_one_that_hangs_is_ended(
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_program_that_cannot_be_run_or_ended_ends_nobody_else(
+    script: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_group: int, _number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.killpg", refuse)
+        assert run(script("sleep 2"), foreign_environment(), 0.2).status is None
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    assert "No space left" in run(["true"], {}, 1.0).words
+
+
 class Executor:
     """Notes what it is told to run, and ends as it is told to."""
 
@@ -128,13 +146,12 @@ def test_a_program_that_goes_on_failing_is_left_alone_for_a_while() -> None:
             tries.append(clock.now - 1000)
         clock.now += 1
     assert tries == [0, 5, 15, 35, 75], "pauses that double, and then none at all"
-    assert target.is_open("cpu")
     assert len(tries) == OPENS_AFTER
     executor.status = 0
     clock.now = 1000 + 75 + OPEN_FOR
     target.scale("cpu", 5, "")
-    assert executor.counts[-1] == "5"
-    assert not target.is_open("cpu")
+    target.scale("cpu", 6, "")
+    assert executor.counts[-2:] == ["5", "6"], "and is told at once again"
 
 
 @pytest.mark.parametrize("text", ["", "  ", "'unfinished"])
@@ -249,6 +266,25 @@ def test_one_leads_and_another_goes_on_from_what_it_left(
     (scaled,) = second.step() or ()
     assert (scaled.before, scaled.decision.count) == (10, 10), "it does not drop them at once"
     assert first.step() is None
+
+
+def test_one_decision_at_a_time_shrinks_a_pool_that_nobody_has_needed_for_long(
+    redis_url: str, redis_client: redis.Redis, namespace: str
+) -> None:
+    settings = scaled_by(redis_url, namespace, autoscale_cooldown=600.0)
+    began, counts = time.time(), []
+    send(redis_client, namespace, 30, 100.0)
+    for minute in range(0, 15, 5):
+        # A process each, whose clock begins anew.
+        once = Autoscaler(
+            settings, redis_client, clock=lambda: 7.0, wall=lambda at=began + 60 * minute: at
+        )
+        counts += [each.decision.count for each in once.step() or ()]
+        once.resign()
+        redis_client.delete(
+            Keys(namespace).queue("cpu.normal"), Keys(namespace).messages("cpu.normal")
+        )
+    assert counts == [10, 10, 0]
 
 
 def test_the_pace_and_the_operator_are_heeded(

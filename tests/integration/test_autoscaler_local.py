@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -109,6 +109,23 @@ def test_a_busy_worker_is_asked_not_killed_and_lets_go_when_told(farm: Farm) -> 
     assert farm.target.running() == 0
 
 
+def test_where_all_go_nobody_is_asked_who_is_busy(farm: Farm) -> None:
+    asked: list[Collection[int]] = []
+
+    def busy(pids: Collection[int]) -> Collection[int]:
+        asked.append(pids)
+        return ()
+
+    farm.target = LocalTarget(farm.start, farm.clock, busy)
+    farm.target.scale("cpu", 3)
+    farm.wait_up()
+    farm.target.scale("cpu", 2)
+    assert len(asked) == 1
+    farm.target.drain()
+    assert len(asked) == 1
+    until(lambda: farm.pids == [])
+
+
 def test_a_dead_worker_is_replaced_after_pauses_that_grow(farm: Farm) -> None:
     pauses = []
     farm.target.scale("cpu", 1)
@@ -133,6 +150,28 @@ def test_a_worker_that_had_settled_is_replaced_soon(farm: Farm) -> None:
     farm.clock.now += 0.5
     farm.target.tend()
     assert len(farm.started) == 2
+
+
+def test_a_host_without_room_for_a_process_keeps_those_it_has_and_tries_again(farm: Farm) -> None:
+    tries, room = [], [False]
+
+    def start(pool: str) -> ChildProcess:
+        tries.append(farm.clock.now)
+        if not room[0]:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return farm.start(pool)
+
+    target = LocalTarget(start, farm.clock)
+    farm.target = target
+    target.scale("cpu", 2)
+    for _ in range(16):
+        farm.clock.now += 0.5
+        target.tend()
+    assert tries == [0.0, 1.0, 3.0, 7.0]
+    room[0] = True
+    farm.clock.now += 30
+    target.tend()
+    assert len(farm.pids) == target.running("cpu") == 2
 
 
 def test_a_worker_learns_that_its_supervisor_died(farm: Farm) -> None:

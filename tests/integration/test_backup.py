@@ -8,16 +8,17 @@ import json
 import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from catalog.durable import is_memory, memories
+from catalog.durable import Memory, is_memory, memories
 from catalog.videos import Catalog
 from farm import archive
 from farm.archive import BackupError
-from farm.backup import back_up, restore
+from farm.backup import _batches, back_up, restore
 from farm.errors import NotFoundError, SettingsError
 from jobs.ids import new_video_id
 from jobs.letters import DeadLetter
@@ -258,6 +259,34 @@ def test_a_member_that_would_fill_the_memory_is_not_read(
             restore(object_store, backup)
 
 
+def test_a_size_below_nothing_is_refused(object_store: ObjectStore, backup: Path) -> None:
+    header = bytearray(named(KEY).tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = b"\xff" * 11 + b"\0"
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    backup.write_bytes(bytes(header) + backup.read_bytes())
+    with pytest.raises(BackupError, match="no backup of ours"):
+        restore(object_store, backup)
+
+
+def test_large_members_are_not_all_held_at_once() -> None:
+    body = b"0" * (archive.LARGEST // 2 - 1)
+    found = (Memory(f"videos/{number}", body) for number in range(5))
+    small = (Memory(f"index/{number}", b"") for number in range(300))
+    assert [len(batch) for batch in _batches(chain(found, small))] == [2, 2, 1, 256, 44]
+
+
+def test_what_is_left_of_a_backup_is_not_written_through(
+    object_store: ObjectStore, tmp_path: Path
+) -> None:
+    other, path = tmp_path / "other", tmp_path / "farm.tar"
+    other.write_text("precious")
+    (tmp_path / "farm.tar.part").symlink_to(other)
+    back_up(object_store, path, "1.2", NOW)
+    assert other.read_text() == "precious"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_changed_cut_and_foreign_files_are_refused(
     object_store: ObjectStore, backup: Path, tmp_path: Path
 ) -> None:
@@ -311,6 +340,17 @@ def test_a_manifest_that_will_not_do(
     with pytest.raises(BackupError, match=said):
         restore(object_store, backup)
     assert contents(object_store) == before
+
+
+@pytest.mark.parametrize("manifest", [b"[]", b"7", b"{", b"[" * 100_000, b"\xff"])
+def test_a_manifest_that_is_none(object_store: ObjectStore, backup: Path, manifest: bytes) -> None:
+    def changed(found: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+        member, _ = found.pop()
+        found.append((member, manifest))
+
+    rewrite(backup, changed)
+    with pytest.raises(BackupError, match=r"makes no sense|no backup"):
+        restore(object_store, backup)
 
 
 def test_the_keys_of_every_document_are_known_and_no_others(catalog: Catalog) -> None:

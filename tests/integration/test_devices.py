@@ -178,7 +178,7 @@ def test_parts_are_given_up_once_no_device_of_theirs_works(board: Board, circuit
         fleet = Fleet(board, setting, every=0.0, monotonic=clock, wall=clock)
         return fleet.has_given_up(film)
 
-    assert [given_up(each) for each in ("nvenc", AUTO, "software")] == [False, True, True]
+    assert [given_up(each) for each in ("nvenc", AUTO, "software")] == [False, False, False]
     circuit.announce(clock.now)
     assert [given_up(each) for each in ("nvenc", AUTO, "software")] == [False, False, False]
     circuit.open(clock.now, "lost")
@@ -198,9 +198,39 @@ def test_those_who_wait_for_a_device_that_left_are_looked_after(
     assert not fleet.is_stranding()
     clock.now += 61
     assert fleet.is_stranding()
-    assert fleet.has_given_up(plan(encoder="nvenc"))
+    film = plan(encoder="nvenc")
+    assert not fleet.has_given_up(film)
+    clock.now += 60
+    assert fleet.has_given_up(film)
     clock.now += 900
     assert not fleet.is_stranding()
+
+
+@pytest.mark.parametrize("setting", [AUTO, "software"])
+def test_a_farm_that_starts_anew_gives_its_devices_time_to_be_told_of(
+    board: Board, circuit: Circuit, setting: str
+) -> None:
+    """As does one whose Redis was emptied: else every film on a device would begin anew."""
+    clock, film = Clock(), plan(encoder="nvenc")
+    fleet = Fleet(board, setting, every=0.0, monotonic=clock, wall=clock)
+    assert not fleet.has_given_up(film)
+    assert fleet.is_stranding(), "nobody else has the film looked at again"
+    clock.now += 59
+    assert not fleet.has_given_up(film)
+    circuit.announce(clock.now)
+    assert not fleet.has_given_up(film)
+    assert not fleet.is_stranding()
+    board.client.flushall()
+    clock.now += 3600
+    assert not fleet.has_given_up(film)
+    clock.now += 30
+    assert not fleet.has_given_up(film)
+    clock.now += 30
+    assert fleet.has_given_up(film)
+    # Missed again long after, as in another restart.
+    clock.now += 3600
+    assert not fleet.is_stranding()
+    assert not fleet.has_given_up(film)
 
 
 def test_heads_of_a_film_on_a_device_are_served_first() -> None:

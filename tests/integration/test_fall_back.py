@@ -13,8 +13,9 @@ from jobs.devices import Circuit, DeviceInfo
 from jobs.ids import new_video_id
 from jobs.leases import Attempts
 from jobs.letters import DeadLetter
-from jobs.parts import PartRef
+from jobs.parts import PartRef, Pool, Priority
 from jobs.records import Problem, VideoRecord
+from jobs.send import Sender
 from jobs.states import IllegalTransitionError, State
 from media.errors import (
     Evidence,
@@ -91,6 +92,21 @@ def test_a_film_whose_device_is_out_of_use_is_made_in_software(shop: Farm) -> No
     assert (record.state, record.generation) == (State.QUEUED, 2)
     assert [event.name for event in record.events][-1] == FELL_BACK
     assert "2/inspect" in shop.bench.board.parts_in_flight(shop.id)
+
+
+def test_nothing_waits_for_a_device_that_nobody_is_to_use(shop: Farm) -> None:
+    """Its workers may never come back, and what waits would be told of for ever."""
+    advancer, board = Advancer(shop.bench), shop.bench.board
+    advancer.advance(shop.id)
+    # Of another video, and one that a worker has fetched.
+    broker = FarmBroker(board.client, board.keys.namespace)
+    Sender(broker, board).send(PartRef(new_video_id(), 1, "v00002"), Pool.GPU, Priority.NORMAL)
+    broker.do_fetch("gpu.high", 1)
+    circuit(shop).open(time.time(), "device lost")
+    advancer.advance(shop.id)
+    assert waiting(shop) == {"gpu.high": 0, "gpu.normal": 1, "cpu.normal": 0, "head.normal": 1}
+    assert board.client.hlen(board.keys.messages("gpu.normal")) == 1
+    assert board.parts_in_flight(shop.id) == {"1/v00000", "2/inspect"}
 
 
 def test_a_film_that_lacks_only_its_sound_is_left_alone(shop: Farm) -> None:

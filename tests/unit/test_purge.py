@@ -38,6 +38,11 @@ def test_what_is_in_work_is_not_purged(statuses: str) -> None:
         Choice.parse(statuses, timedelta(), NOW)
 
 
+def test_an_age_before_all_calendars() -> None:
+    with pytest.raises(SettingsError, match="no videos"):
+        Choice.parse("ready", parse_age("999999w"), NOW)
+
+
 def test_a_video_fits_by_state_and_age() -> None:
     choice = Choice.parse("ready, errored", timedelta(days=30), NOW)
     old, young = "2025-12-31T23:59:59Z", "2026-01-01T00:00:01Z"

@@ -96,13 +96,26 @@ def test_what_will_not_do_is_explained(alone: Path, file: str, said: str) -> Non
     assert "geheim" not in str(raised.value)
 
 
+def test_an_empty_key_or_token_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("s3_access_key", "s3_secret_key", "api_token", "metrics_token")
+    for name in names:
+        monkeypatch.setenv(f"REELFARM_{name.upper()}", "")
+    assert [getattr(load(), name) for name in names] == [None] * len(names)
+    assert load(s3_endpoint="https://KEY:SECRET@s3.example.com").s3_access_key == "KEY"
+
+
 def test_secrets_are_not_shown() -> None:
     assert "geheim" not in repr(load(s3_secret_key="geheim", api_token="geheim"))
 
 
 @pytest.mark.parametrize(
     ("host", "token", "exposed"),
-    [("127.0.0.1", None, False), ("0.0.0.0", None, True), ("0.0.0.0", "t", False)],
+    [
+        ("127.0.0.1", None, False),
+        ("0.0.0.0", None, True),
+        ("0.0.0.0", "", True),
+        ("0.0.0.0", "t", False),
+    ],
 )
 def test_only_loopback_is_served_without_a_token(
     host: str, token: str | None, exposed: bool
