@@ -82,11 +82,11 @@ drain: setup ## Have the workers of this host (or HOST=…) finish and go, until
 
 .PHONY: pause
 pause: setup ## Begin nothing new (POOL=cpu for one pool); uploads are still taken
-	@$(REELFARM) pause $${POOL:+--pool "$$POOL"}
+	@$(REELFARM) pause $${POOL:+"$$POOL"}
 
 .PHONY: resume
 resume: setup ## Go on with what is paused (POOL=cpu), or let the drained HOST=… work again
-	@$(REELFARM) resume $${POOL:+--pool "$$POOL"} $(if $(filter command,$(origin HOST)),--host "$$HOST")
+	@$(REELFARM) resume $${POOL:+"$$POOL"} $(if $(filter command,$(origin HOST)),--host "$$HOST")
 
 .PHONY: backup
 backup: setup ## Write what the farm remembers (no media) into FILE=farm.tar.gz

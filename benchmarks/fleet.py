@@ -34,12 +34,10 @@ from farm.settings import Settings, environment, replaced
 from jobs.board import Board
 from jobs.broker import FarmBroker
 from jobs.ids import new_video_id
-from jobs.keys import Keys
 from jobs.parts import INSPECT, PartRef, Pool, Priority
 from jobs.records import VideoRecord
 from jobs.send import Sender
 from jobs.states import State
-from jobs.workers import count_workers
 from pipeline.published import LaneMark, Published
 from storage import layout
 from storage.documents import create_document
@@ -50,8 +48,6 @@ from transcoder.hls import growing_playlist, playlist_path
 _PROCESSES: Final = 2
 _WRITERS: Final = 8
 _GLANCE: Final = 0.25
-#: Seconds for all slots to announce themselves.
-_START: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +118,7 @@ class Place:
 
     @contextmanager
     def fleet(self, load: Load) -> Iterator[Fleet]:
-        """A fleet that starts, and gets its films, at ``begin``."""
+        """A fleet with its films accepted and none begun: it starts at ``begin``."""
         name = token_hex(4)
         own: dict[str, Any] = {
             "data_dir": self._scratch, "namespace": name, "s3_prefix": f"{name}/",
@@ -133,6 +129,7 @@ class Place:
             live.flushall()
             pids = [each.pid for each in self._servers.servers]
             fleet = Fleet(load, settings, live, store, pids)
+            fleet.accept()
             try:
                 yield fleet
             finally:
@@ -164,7 +161,7 @@ class Fleet:
         self._servers = [_tree(pid) for pid in pids]
         self._processes: list[subprocess.Popen[str]] = []
 
-    def _accept(self) -> None:
+    def accept(self) -> None:
         """Put the films where the API would have put them."""
         board = Board(self._live, self._settings.namespace)
         board.plant_sentinel()
@@ -215,18 +212,12 @@ class Fleet:
         create_document(self._store, layout.published(video_id, 1), document)
 
     def begin(self) -> None:
-        """Start the processes, and give them the films once every slot has announced itself.
-
-        Before that the farm would be taken for a smaller one, and get fewer parts at once.
-        """
+        """Start the processes; returns once they all run."""
         shares = [self.load.slots // _PROCESSES] * _PROCESSES
         shares[0] += self.load.slots - sum(shares)
         self._processes = [self._start(slots) for slots in (0, *shares)]
         for process in self._processes:
             _told(process)
-        keys = Keys(self._settings.namespace)
-        self.until(lambda _: count_workers(self._live, keys, 0) >= self.load.slots, _START)
-        self._accept()
 
     def _start(self, slots: int) -> subprocess.Popen[str]:
         crew = Crew(slots, self.load.parts, self.load.seconds)

@@ -20,7 +20,9 @@ _AUTO: Final = "auto"
 #: Seconds between two looks at whether a host is drained.
 _LOOK_EVERY: Final = 1.0
 
-_OnePool = Annotated[Pool | None, typer.Option("--pool", help="Only this pool; else all.")]
+_OnePool = Annotated[
+    Pool | None, typer.Argument(metavar="POOL", help="head, cpu or gpu; else all.")
+]
 _Host = Annotated[str | None, typer.Option(help="End the draining of this host.")]
 
 
@@ -40,7 +42,7 @@ def resume(
 ) -> None:
     """Let what is paused go on, or a drained host have workers again."""
     if host is not None and pool is not None:
-        raise typer.BadParameter("--host and --pool are not for the same command.")
+        raise typer.BadParameter("a pool and --host are not for the same command.")
     _say(url, as_json, lambda c: c.resume(pool) if host is None else c.undrain(host))
 
 

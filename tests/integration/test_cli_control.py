@@ -111,7 +111,7 @@ def test_purge_asks_and_takes_what_was_meant(farm: Farm, clip: Path) -> None:
 def test_a_farm_that_lost_its_memory_gets_it_back(farm: Farm, clip: Path, tmp_path: Path) -> None:
     """One film is ready, one half done; all records and all of Redis go; both end ready."""
     (ready,) = documents(farm.here("upload", str(clip), "--wait", "--json"))
-    assert farm.here("pause", "--pool", "cpu").returncode == 0
+    assert farm.here("pause", "cpu").returncode == 0
     (half,) = documents(farm.here("upload", str(clip), "--json"))
     until(lambda: video_of(farm, half["id"])["playable"], 30)
 
