@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import Final
 
 import structlog
 
 from autoscaler.policy import PoolSpec
-from autoscaler.tuning import cooldown
 from farm import connections, logging, running
 from farm.children import CPU, GPU, HEAD, end_with_parent
 from farm.display import Display
@@ -29,9 +27,6 @@ from storage.errors import StorageError
 from transcoder.profile import ProfileError, load_profile
 
 log = structlog.get_logger(__name__)
-
-#: Seconds from the start of a worker's process to its first part.
-_SLOT_START: Final = 1.0
 
 
 def run_farm(
@@ -101,8 +96,7 @@ def pools(settings: Settings) -> tuple[PoolSpec, ...]:
     processor stands by, to say that it is there. Raises :class:`SettingsError` where its driver
     grants fewer sessions than a part takes.
     """
-    heads, slots, said = settings.head_slots, settings.encode_slots, settings.slot_cooldown
-    rest = cooldown(_SLOT_START) if said is None else said
+    heads, slots, rest = settings.head_slots, settings.encode_slots, settings.slot_cooldown
     standing = heads if settings.min_slots else 0
     gpus = gpu_slots(settings, load_profile(settings.profile)) if settings.gpu_slots else 0
     each = (

@@ -158,8 +158,9 @@ class Settings(BaseSettings):
     head_slots: int = Field(default=1, ge=0)
     #: Encode slots that stand by while nothing is to be done; with 0, head slots go, too.
     min_slots: int = Field(default=1, ge=0)
-    #: Seconds without need after which slots go; None for what suits processes.
-    slot_cooldown: float | None = Field(default=None, ge=0)
+    #: Seconds without need after which slots go. Until then one costs its memory; to start it anew
+    #: costs a second of a core, just when an upload is to become playable.
+    slot_cooldown: float = Field(default=60.0, ge=0)
     #: Whom ``reelfarm autoscale`` tells how many workers the farm is to have: whoever reads the
     #: metrics (``report``), a program of the operator's, or CloudWatch.
     autoscale_target: Literal["report", "command", "cloudwatch"] = "report"
