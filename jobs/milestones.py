@@ -29,16 +29,25 @@ def tally(tallies: Tallies, before: VideoRecord | None, after: VideoRecord) -> N
     if after.state is not before.state and after.state in (*TERMINAL, State.DELETING):
         tallies.add(VIDEOS_ENDED, (after.state.value,))
     began = begun_at(after)
-    if after.playable_at is not None and after.playable_at != before.playable_at:
-        tallies.observe(TIME_TO_PLAYABLE, _seconds(began, after.playable_at))
+    at = after.playable_at
+    if at is not None and at != before.playable_at and not _was_playable(before, began):
+        tallies.observe(TIME_TO_PLAYABLE, _seconds(began, at))
     if after.ready_at is not None and after.ready_at != before.ready_at:
         tallies.observe(TIME_TO_READY, _seconds(began, after.ready_at))
 
 
 def begun_at(record: VideoRecord) -> datetime:
-    """When the present generation was asked for: at the acceptance, or at its retry."""
-    name = f"{record.id}:{record.generation}:retried"
-    return next((event.at for event in record.events if event.id == name), record.created_at)
+    """When a viewer began to wait: at the acceptance, or at the last retry.
+
+    A generation that takes the place of one whose device failed begins nothing anew.
+    """
+    retried = (event.at for event in reversed(record.events) if event.name == "retried")
+    return next(retried, record.created_at)
+
+
+def _was_playable(record: VideoRecord, since: datetime) -> bool:
+    """Whether viewers have had something to play since then, if from an earlier generation."""
+    return any(event.name == "playable" and event.at >= since for event in record.events)
 
 
 def _seconds(began: datetime, ended: datetime) -> float:

@@ -139,6 +139,37 @@ def test_after_a_retry_the_time_counts_from_there(object_store: ObjectStore) -> 
     assert tallies.pending[f"{VIDEOS_ENDED.name}\tdeleting"] == 1
 
 
+def test_a_fall_back_begins_nothing_anew(object_store: ObjectStore) -> None:
+    """Neither from the acceptance, where it follows a retry, nor for who could play before it."""
+    tallies, now = Tallies(), [BEGAN + timedelta(hours=1)]
+    catalog = Catalog(
+        object_store, clock=lambda: now[0], on_change=partial(milestones.tally, tallies)
+    )
+    record = VideoRecord(id=new_video_id(1.7e9), state=State.QUEUED, size=4, created_at=BEGAN)
+    catalog.receive(record.id, 60.0)
+    catalog.accept(record)
+    catalog.cancel(record.id)
+    now[0] += timedelta(hours=1)
+    retried = now[0]
+
+    def playable(known: VideoRecord) -> VideoRecord:
+        update = {"state": State.PROCESSING, "playable": True, "playable_at": now[0]}
+        return known.model_copy(update=update).with_event("playable", now[0])
+
+    generation = catalog.retry(record.id).generation
+    now[0] = retried + timedelta(seconds=2)
+    catalog.update(record.id, playable)
+    after = catalog.fall_back(record.id, generation, "fell_back")
+    assert after.generation == generation + 1
+    now[0] = retried + timedelta(seconds=5)
+    catalog.update(record.id, playable)
+    ended = retried + timedelta(seconds=7)
+    ready = {"state": State.READY, "ready_at": ended}
+    catalog.update(record.id, lambda known: known.model_copy(update=ready))
+    assert tallies.pending[f"{TIME_TO_PLAYABLE.name}\tsum"] == 2
+    assert tallies.pending[f"{TIME_TO_READY.name}\tsum"] == 7
+
+
 def test_answers_of_the_storage_are_no_errors_and_outages_are(
     seaweedfs: SeaweedFS, namespace: str
 ) -> None:
